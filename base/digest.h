@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* base/digest.h - SHA-256 of files */
+#ifndef SBXFS_BASE_DIGEST_H
+#define SBXFS_BASE_DIGEST_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+enum {
+	DIGEST_HEX_SIZE = 65, /* 64 hexadecimal digits and a NUL */
+};
+
+struct digest;
+
+/* A running SHA-256; NULL when there is no memory. digest_free() takes NULL. */
+struct digest *digest_new(void);
+void digest_free(struct digest *d);
+void digest_add(struct digest *d, const void *data, size_t len);
+
+/**
+ * digest_add_fd() - Add the whole content of @fd, read from offset 0; holes cost nothing but their zeroes
+ * @cancel_fd: checked between pieces, -1 for none
+ * Return: 0; -ECANCELED; -EIO.
+ */
+int digest_add_fd(struct digest *d, int fd, int cancel_fd, struct err *e);
+
+/* Write the digest as 64 hexadecimal digits and a NUL. @d may not be added to afterwards. */
+void digest_hex(struct digest *d, char ret_hex[DIGEST_HEX_SIZE]);
+
+#endif

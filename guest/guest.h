@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* guest/guest.h - the host's side of the agent in the guest
+ *
+ * The guest is hostile: every answer is bounded in size and time, and none of it is believed further than
+ * it is shown to the guest's own user.
+ */
+#ifndef SBXFS_GUEST_GUEST_H
+#define SBXFS_GUEST_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/deadline.h"
+#include "base/err.h"
+
+enum {
+	GUEST_TOKEN_SIZE = 65,      /* 64 hexadecimal digits and a NUL */
+	GUEST_OUTPUT_MAX = 1 << 20, /* bytes of output that guest_exec() keeps; interface.md §6 */
+};
+
+/* Where an agent is and what it obeys. */
+struct guest {
+	const char *addr; /* numeric; borrowed */
+	uint16_t port;
+	const char *token; /* "" before the first guest_init() */
+};
+
+struct guest_setup {
+	const char *hostname;
+	const char *const *env; /* "K=V", NULL-terminated; NULL: none */
+	const char *user;       /* default user; NULL: the agent's own default, root */
+	const char *cwd;        /* default working directory; NULL: the user's home */
+	const char *dns;        /* resolver for /etc/resolv.conf; NULL or "": leave it */
+};
+
+struct guest_facts {
+	char agent_version[32];
+	char kernel_version[64];
+};
+
+/* Is an agent there? One try, 250 ms at most. Return: 0; -EHOSTDOWN when not (yet). */
+int guest_health(const struct guest *g, const struct deadline *d, struct err *e);
+
+/**
+ * guest_init() - The first /init: hand over the token, set clock, hostname, resolver, environment
+ * @g: with the new token; sent as the token to set
+ * Return: 0 and @ret_facts; -EIO when the agent already obeys another token; -ETIMEDOUT; -ECANCELED; -EHOSTDOWN.
+ */
+int guest_init(const struct guest *g, const struct guest_setup *s, const struct deadline *d,
+	       struct guest_facts *ret_facts, struct err *e);
+
+/* How a process ended. */
+struct guest_exit {
+	bool signalled;
+	int status;               /* exit status 0..255 */
+	char signal[16];          /* "SIGKILL" … when signalled */
+	uint64_t truncated_bytes; /* output beyond GUEST_OUTPUT_MAX */
+};
+
+struct guest_command {
+	const char *text;       /* given to /bin/sh -c as it is */
+	const char *user, *cwd; /* NULL: the agent's default */
+	const char *const *env; /* "K=V", NULL-terminated; NULL: none */
+};
+
+/**
+ * guest_exec() - Run a command to its end
+ * @output: stdout and stderr as they came, GUEST_OUTPUT_MAX bytes at most, appended
+ *
+ * When the deadline ends the call the command is killed (SIGKILL), best effort.
+ * Return: 0 whatever the command's status; -ENOENT/-EINVAL when the agent could not start it; -EHOSTDOWN when the guest
+ *         went away; -ETIMEDOUT; -ECANCELED.
+ */
+int guest_exec(const struct guest *g, const struct guest_command *c, const struct deadline *d,
+	       struct buf *output, struct guest_exit *ret_exit, struct err *e);
+
+/* Flush the guest's dirty pages. Return: 0; -EHOSTDOWN; -ETIMEDOUT; -ECANCELED; -EIO. */
+int guest_sync(const struct guest *g, const struct deadline *d, struct err *e);
+
+/* Ask the guest to shut down; it has begun when this returns 0. */
+int guest_shutdown(const struct guest *g, const struct deadline *d, struct err *e);
+
+/* Guest memory in use, from /metrics. Return: 0; -EHOSTDOWN. */
+int guest_mem_used(const struct guest *g, const struct deadline *d, uint64_t *ret_bytes,
+		   struct err *e);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* net/slot.h - one face for every kind of network: a slot is what one sandbox needs to be reached and to reach out
+ *
+ * A slot has an index, and everything about it follows from the index and the instance. Inside, every guest
+ * has the same address, so that a saved memory image can go on in any slot.
+ */
+#ifndef SBXFS_NET_SLOT_H
+#define SBXFS_NET_SLOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/deadline.h"
+#include "base/err.h"
+
+enum {
+	SLOT_AGENT_PORT =
+	    49983, /* TCP port of the guest agent, inside the guest; facts of the field's protocol */
+	SLOT_ADDR_SIZE = 46, /* INET6_ADDRSTRLEN */
+	SLOT_MAC_SIZE = 18,
+	SLOT_NAME_SIZE = 16, /* IFNAMSIZ */
+};
+
+/* Everything but the descriptors is text for status files; all filled by up(). */
+struct slot {
+	uint32_t index;
+	uint32_t serial;                 /* of the sandbox that has it */
+	char host_ip[SLOT_ADDR_SIZE];    /* where the host reaches the guest */
+	char agent_addr[SLOT_ADDR_SIZE]; /* where the host reaches the agent: address … */
+	uint16_t agent_port;             /* … and port */
+	char guest_ip[SLOT_ADDR_SIZE];   /* what the guest has */
+	unsigned guest_prefix;           /* its prefix length */
+	char gateway[SLOT_ADDR_SIZE];    /* the guest's default route */
+	char dns[SLOT_ADDR_SIZE];        /* the guest's resolver; "" for none */
+	char mac[SLOT_MAC_SIZE];         /* the guest's */
+	char netns[64];                  /* how to enter it: a path below /run/netns, or "" */
+	char link[SLOT_NAME_SIZE];       /* host side link, or "" */
+	int netns_fd;                    /* -1: none; owned by the slot */
+	int tap_fd;                      /* -1: none; owned by the slot */
+};
+
+struct slot_driver {
+	const char *name; /* "netns", "user" */
+	bool is_user;     /* the VMM's own user-mode network is to be used (tap_fd is -1) */
+
+	/**
+	 * probe() - Can this kind of network work here? Changes nothing that stays.
+	 * Return: 0 and @why, one line for .status; -ENOTSUP with what is missing.
+	 */
+	int (*probe)(char *why, size_t why_size, struct err *e);
+
+	/**
+	 * init() - Once, before the first up(): the host's own side (tables, forwarding), address pool
+	 * @instance: 4 characters a-z2-7
+	 * Return: 0 and @ret_total, the number of slots; -EIO; -EADDRINUSE no free address pool.
+	 */
+	int (*init)(const char *instance, uint32_t *ret_total, struct err *e);
+	void (*done)(void); /* undo init() when no slot is up; leaves what others use */
+
+	/**
+	 * up() - Build slot @index for sandbox @serial
+	 * @ret: filled on success
+	 * Context: any thread (drivers serialise what must be).
+	 * Owner:  @ret is the caller's until down(); a failed call leaves nothing.
+	 * Return: 0; -EADDRINUSE this index is still in the kernel's hands, try another; -EIO; -ECANCELED; -ETIMEDOUT.
+	 */
+	int (*up)(uint32_t index, uint32_t serial, const struct deadline *d, struct slot *ret,
+		  struct err *e);
+
+	/**
+	 * down() - Take it down; closes its descriptors
+	 * @s: from up(), or with @index and @serial set and both descriptors -1 after a crash of the daemon
+	 * Return: 0 when nothing is left, also when nothing was there; -EBUSY, -EIO: keep the slot as dirty.
+	 */
+	int (*down)(struct slot *s, const struct deadline *d, struct err *e);
+
+	/* Is it there, as up() left it? Asked in recovery; opens its descriptors. */
+	bool (*alive)(struct slot *s);
+
+	/* Remove what bears this instance's name and whose serial is not wanted. Return: number removed; negative errno. */
+	int (*sweep)(const char *instance, bool (*wanted)(uint32_t serial, void *arg), void *arg,
+		     struct err *e);
+};
+
+/* All drivers, best first, NULL-terminated. */
+extern const struct slot_driver *const slot_drivers[];
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vm/vm.h - one face for every virtual machine monitor
+ *
+ * A driver takes descriptors rather than paths wherever its program can: what a guest's VMM may open is
+ * then what it was handed. Nothing above this header asks which driver it is; what one cannot do is
+ * -ENOTSUP with the reason.
+ */
+#ifndef SBXFS_VM_VM_H
+#define SBXFS_VM_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/deadline.h"
+#include "base/err.h"
+#include "base/proc.h"
+
+enum vm_accel {
+	VM_ACCEL_AUTO, /* as an order only: KVM if it truly runs guests, else TCG */
+	VM_ACCEL_KVM,
+	VM_ACCEL_TCG,
+	VM_ACCEL_COUNT
+};
+
+/* "auto", "kvm", "tcg". */
+const char *vm_accel_name(enum vm_accel accel);
+
+enum vm_disk_format { VM_DISK_RAW, VM_DISK_QCOW2 };
+
+enum vm_net_kind {
+	VM_NET_NONE,
+	VM_NET_TAP, /* tap_fd */
+	VM_NET_USER, /* the VMM's own user-mode network, host_addr:host_port leads to the guest's agent port */
+};
+
+/* What a host can do, found once at start by the driver's probe. */
+struct vm_host {
+	enum vm_accel accel; /* KVM or TCG */
+	char accel_why[256]; /* one line for .status: why this one */
+	char program[256];   /* path of the VMM */
+	char version[64]; /* of the VMM with its package, such as "7.2.22 (Debian 1:7.2+dfsg-7)" */
+	uint32_t tsc_khz; /* of the host, for tsc_early_khz= under TCG; 0: not known */
+};
+
+struct vm_spec {
+	const char *name; /* for the process title only, such as "sbxab12-1f" */
+	const struct vm_host *host;
+	unsigned vcpus;
+	uint64_t memory_mib;
+	const char *kernel; /* path; the driver opens it */
+	const char *initrd;
+	const char
+	    *cmdline; /* the template's and ops's part; the driver adds console, tsc_early_khz, … */
+	const char *disk; /* block device or image file */
+	enum vm_disk_format disk_format;
+	enum vm_net_kind net;
+	int tap_fd; /* VM_NET_TAP: opened with IFF_TAP|IFF_NO_PI|IFF_VNET_HDR; borrowed */
+	const char *host_addr; /* VM_NET_USER */
+	uint16_t host_port, guest_port;
+	const char *mac; /* "02:…" */
+	int netns_fd;    /* namespace that the VMM runs in; -1: ours */
+	int console_fd; /* regular file opened O_WRONLY|O_APPEND: everything the guest writes to its serial line; borrowed */
+	int stderr_fd;  /* the VMM's own messages; borrowed */
+	const char
+	    *run_dir; /* directory for the driver's sockets; at most 80 bytes; outlives the VM */
+	const char *cgroup; /* NULL: none */
+};
+
+struct vm; /* a VMM process and its control channel */
+
+/* Why a VM ended, as far as its driver was told before. */
+enum vm_end {
+	VM_END_UNKNOWN,  /* nothing was heard: it crashed or was killed */
+	VM_END_SHUTDOWN, /* the guest powered off */
+	VM_END_RESET,    /* the guest reset (we run with no reboot) */
+	VM_END_PANIC,    /* guest panic */
+	VM_END_COUNT
+};
+
+struct vm_driver {
+	const char *name; /* "qemu" */
+
+	/**
+	 * probe() - Find the program and what it can do here
+	 * @want: AUTO, or the one that the operator insists on
+	 * Context: a second or so: it runs 64-bit guest code in KVM with a time limit before believing in it.
+	 * Return: 0 and @ret; -ENOTSUP with what to install or to change.
+	 */
+	int (*probe)(enum vm_accel want, struct vm_host *ret, struct err *e);
+
+	/**
+	 * start() - Start a VMM and let its guest run
+	 * Owner:  @ret_vm is the caller's, to be given to close() in the end; a failed call leaves no process and no
+	 *         socket behind.
+	 * Return: 0; -ENOTSUP no program; -EIO with the VMM's last words; -ETIMEDOUT; -ECANCELED.
+	 */
+	int (*start)(const struct vm_spec *spec, const struct deadline *d, struct vm **ret_vm,
+		     struct err *e);
+
+	/**
+	 * open() - Take up a VM that an earlier process started
+	 * @id:  from its record
+	 * Return: 0; -ESRCH when that process is gone.
+	 */
+	int (*open)(const struct proc_id *id, const char *run_dir, const struct deadline *d,
+		    struct vm **ret_vm, struct err *e);
+
+	/* Forget it: closes descriptors, ends nothing. Takes NULL. */
+	void (*close)(struct vm *vm);
+
+	/* Stop and go on with the vCPUs. Return: 0, also when already so; -EIO; -ETIMEDOUT. */
+	int (*freeze)(struct vm *vm, const struct deadline *d, struct err *e);
+	int (*thaw)(struct vm *vm, const struct deadline *d, struct err *e);
+
+	/**
+	 * kill() - End the VMM at once, reap it, remove its sockets
+	 * @id, @run_dir: used instead of @vm when that is NULL (after a crash of the daemon)
+	 * Return: 0, also when it had ended or never ran; -ETIMEDOUT when the kernel does not let it go.
+	 */
+	int (*kill)(struct vm *vm, const struct proc_id *id, const char *run_dir,
+		    const struct deadline *d, struct err *e);
+};
+
+/* Common to all drivers: each struct vm begins with this. */
+struct vm_common {
+	const struct vm_driver *driver;
+	struct proc_id id;
+	int pidfd; /* readable when the VMM has ended; owned */
+	int console; /* connected to the guest's serial line, -1: none; reads are hints only (the log file has all),
+	              * writes are input; owned */
+};
+
+const struct vm_common *vm_common(const struct vm *vm);
+
+/* What the driver heard of the end; call after pidfd became readable and before close(). */
+enum vm_end vm_ended(struct vm *vm);
+
+/* All drivers, best first, NULL-terminated. */
+extern const struct vm_driver *const vm_drivers[];
+
+#endif
