@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/host.h - the daemon as a whole: options, drivers chosen, promises counted, start and shutdown */
+#ifndef SBXFS_OPS_HOST_H
+#define SBXFS_OPS_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "net/slot.h"
+#include "storage/volume.h"
+#include "vm/vm.h"
+
+struct host_options {
+	const char *state_dir;                   /* absolute */
+	const char *mountpoint;                  /* absolute */
+	const char *accel, *vmm, *storage, *net; /* "auto" or a name */
+};
+
+struct host {
+	char state_dir[192], mountpoint[256];
+	int state_fd; /* the state directory; its lock is held through lock_fd */
+	int lock_fd;
+	char instance[5];
+	int64_t started_ms;         /* wall clock */
+	const struct vm_driver *vm; /* NULL: none works here; vm_why says what to install */
+	struct vm_host vm_host;
+	char vm_why[512];
+	const struct volume_driver *volume;
+	char volume_why[256];
+	const struct slot_driver *net;
+	char net_why[256];
+	uint32_t slots_total;
+	uint64_t memory_total_mib,
+	    memory_reserve_mib; /* of the host; kept free for the host itself */
+};
+
+/* Filled by host_init() before there are threads, constant afterwards. */
+extern struct host host;
+
+/**
+ * host_init() - Take the state directory, choose drivers, load templates and records, recover
+ * Return: 0; -EBUSY another daemon has this state directory; -EINVAL it lies inside the mount, or is of a newer format; -EIO.
+ */
+int host_init(const struct host_options *o, struct err *e);
+
+/* How shutdown treats what runs. */
+enum host_down { HOST_DOWN_STOP, HOST_DOWN_LEAVE };
+
+/* Bring all sandboxes down side by side. Return: 0; the first failure. Context: blocks. */
+int host_down(enum host_down how, struct err *e);
+
+/* After the mount has gone. */
+void host_done(void);
+
+/* Asked for by .ctl shutdown: fs/ ends the mount when this was called. */
+void host_set_shutdown(void (*fn)(void));
+
+/* The texts of .status, .status.json and .ps. */
+void host_status(struct buf *b);
+void host_status_json(struct buf *b);
+void host_ps(struct buf *b);
+
+#endif

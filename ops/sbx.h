@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/sbx.h - what a sandbox is, its states, and the locks of ops/
+ *
+ * Locks, in the order in which they may be taken:
+ *   registry lock (registry.c)   names and serials to sandboxes
+ *   template lock (template.c)   the list of templates and each one's current version
+ *   lane lock (lane.c)           every lane's queue and running job, and the pool's list of work
+ *   sbx->lock                    the fields marked [lock] below: what readers show
+ *   event lock (event.c)         the ring of events
+ * None is held over a call that can block for longer than memory takes; no callback is called under one.
+ *
+ * The fields marked [turn] belong to whoever has the sandbox's turn: the one lifecycle job that runs,
+ * or recovery before there are any. Aside jobs read them only through sbx_running_guest().
+ */
+#ifndef SBXFS_OPS_SBX_H
+#define SBXFS_OPS_SBX_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/deadline.h"
+#include "base/err.h"
+#include "base/parse.h"
+#include "base/proc.h"
+#include "guest/guest.h"
+#include "net/slot.h"
+#include "ops/config.h"
+#include "ops/lane.h"
+
+enum sbx_state {
+	SBX_CREATED, /* defined, never started: no data */
+	SBX_RUNNING,
+	SBX_FROZEN,  /* vCPUs stopped, nothing released */
+	SBX_PAUSED,  /* memory saved, VM and network released */
+	SBX_STOPPED, /* disk kept */
+	SBX_ERROR, /* something would not be undone, or the VM crashed; the reason is in last_error, exit_reason */
+	SBX_STARTING,
+	SBX_PAUSING,
+	SBX_RESUMING,
+	SBX_STOPPING,
+	SBX_DESTROYING,
+	SBX_STATE_COUNT
+};
+
+/* A set of states, for verb tables. */
+#define IN(state) (1u << (state))
+
+/* "created" … */
+const char *sbx_state_name(enum sbx_state state);
+
+/* Who wrote a command, as the kernel told with the request. */
+struct writer {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid; /* thread id; 0 when it cannot be seen */
+	unsigned group_count;
+	gid_t groups[64]; /* supplementary */
+};
+
+struct volume;
+struct vm;
+
+struct sbx {
+	atomic_uint refs; /* registry.c */
+	uint32_t serial;  /* never reused; constant */
+	int dir_fd;       /* its directory below the state directory; constant; owned */
+	char *dir;        /* the same as absolute path; constant; owned */
+	struct lane lane;
+
+	pthread_mutex_t lock;
+	char name[NAME_MAX_LEN + 1]; /* [lock] */
+	enum sbx_state state;        /* [lock] */
+	unsigned
+	    change;  /* [lock] counts changes of state, status or config: what poll() compares */
+	uid_t uid;   /* [lock] owner */
+	gid_t gid;   /* [lock] */
+	mode_t mode; /* [lock] permission bits of the directory */
+	struct config config; /* [lock]; changed only with the turn */
+	char template_pin[NAME_MAX_LEN + 1 +
+			  13]; /* [lock] NAME@DIGEST12 since the first start, "" before */
+	int64_t created_ms, started_ms, active_ms; /* [lock] wall clock, 0: never */
+	char exit_reason[32];                      /* [lock] "" while it runs for the first time */
+	char last_error[512];                      /* [lock] */
+	struct {
+		uint64_t id; /* 0: there was none */
+		char verb[16];
+		enum { JOB_RUNNING, JOB_QUEUED, JOB_DONE, JOB_FAILED } state;
+		int64_t since_ms;
+	} job;                        /* [lock] the last lifecycle command */
+	struct guest_facts facts;     /* [lock] */
+	char token[GUEST_TOKEN_SIZE]; /* [lock] "" until the first start */
+	struct slot
+	    shown; /* [lock] copy of slot for readers, descriptors -1; host_ip "" when there is none */
+	struct proc_id shown_vm;                  /* [lock] pid 0 when there is none */
+	uint64_t cow_used_bytes, cow_total_bytes; /* [lock] 0: not known */
+	uint64_t mem_used_bytes;                  /* [lock] 0: not known */
+	bool gone; /* [lock] its name is free again; the teardown goes on under the serial */
+
+	unsigned level;        /* [turn] steps [0, level) may hold something; ops/journal.h */
+	struct volume *volume; /* [turn] */
+	struct slot slot;      /* [turn] index 0xffffffff: none */
+	struct vm *vm;         /* [turn] */
+	struct proc_id vm_id;  /* [turn] */
+	uint64_t promised_mib; /* [turn] memory counted for it in host.c */
+	void *unknown; /* [turn] members of its record that this version does not know; record.c */
+};
+
+/* Take and drop a reference. sbx_put() takes NULL. */
+struct sbx *sbx_get(struct sbx *s);
+void sbx_put(struct sbx *s);
+
+/**
+ * sbx_set_state() - The one setter: checks, counts the change, tells listeners, writes an event
+ * Context: without locks.
+ */
+void sbx_set_state(struct sbx *s, enum sbx_state state);
+
+/* Something that status shows has changed: count it and tell listeners. Without locks. */
+void sbx_changed(struct sbx *s);
+
+/* It was used: resets the idle timer. */
+void sbx_touch(struct sbx *s);
+
+/* Record why something failed, for status; NULL clears. */
+void sbx_set_error(struct sbx *s, const char *text);
+
+/**
+ * sbx_running_guest() - How to reach the agent of a running sandbox
+ * @addr, @token: filled; the guest borrows them
+ * Return: 0; -EBUSY frozen; -EHOSTDOWN otherwise, with the state in @e.
+ */
+int sbx_running_guest(struct sbx *s, char addr[SLOT_ADDR_SIZE], char token[GUEST_TOKEN_SIZE],
+		      struct guest *ret, struct err *e);
+
+/* Everything that status, .ps and metrics show, taken at one moment. */
+struct sbx_view {
+	uint32_t serial;
+	char name[NAME_MAX_LEN + 12]; /* NAME, or NAME~SERIAL when gone */
+	enum sbx_state state;
+	unsigned change;
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
+	char id[16]; /* instance-serial, such as "ab2x-1f" */
+	char template_name[NAME_MAX_LEN + 1 + 13];
+	const char *vmm, *accel, *storage, *network; /* static; "" when it has none now */
+	unsigned vcpus;
+	uint64_t memory_mb, disk_mb;
+	pid_t pid; /* 0: none */
+	char host_ip[SLOT_ADDR_SIZE], guest_ip[SLOT_ADDR_SIZE], gateway[SLOT_ADDR_SIZE];
+	char mac[SLOT_MAC_SIZE], netns[64];
+	int64_t created_ms, started_ms, active_ms;
+	unsigned timeout_sec, restart_count;
+	char exit_reason[32], health[16];
+	struct guest_facts facts;
+	const char *vmm_version;
+	uint64_t cow_used_bytes, cow_total_bytes, mem_used_bytes; /* 0: not known */
+	char job[96]; /* "" or "ID VERB STATE since=TIME" */
+	char last_error[512];
+	char token[GUEST_TOKEN_SIZE];
+};
+
+/* Bounded time, from memory only. */
+void sbx_view(struct sbx *s, struct sbx_view *ret);
+
+#endif

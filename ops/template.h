@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/template.h - templates: versions of a root image, a kernel and an initramfs, with default settings
+ *
+ * On disk: templates/NAME/ with a record and versions/DIGEST12/{rootfs.ext4,kernel,initrd,template.conf}. A version never changes
+ * once it has its name; a sandbox keeps the version that it began with.
+ */
+#ifndef SBXFS_OPS_TEMPLATE_H
+#define SBXFS_OPS_TEMPLATE_H
+
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "ops/config.h"
+#include "ops/lane.h"
+#include "ops/sbx.h"
+
+struct template; /* by reference: template_get(), template_put() */
+
+struct template *template_get(struct template *t);
+void template_put(struct template *t); /* takes NULL */
+
+struct template *template_find(const char *name);
+struct template *template_find_serial(uint32_t serial);
+struct template *template_next(uint32_t after); /* in order of serials; 0 to begin */
+
+/* mkdir and rmdir below .templates; durable. rmdir: -EBUSY while a sandbox needs it. */
+int template_create(const char *name, const struct writer *w, struct template **ret, struct err *e);
+int template_remove(struct template *t, struct err *e);
+int template_set_owner(struct template *t, uid_t uid, gid_t gid, mode_t mode, struct err *e);
+
+struct template_view {
+	uint32_t serial;
+	char name[NAME_MAX_LEN + 1];
+	const char *state; /* "empty", "importing", "ready" */
+	char digest[13];   /* of the current version; "" */
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
+	uint64_t rootfs_bytes, disk_bytes; /* length; allocated on disk by all versions */
+	unsigned used_by;                  /* sandboxes that need it */
+	int64_t created_ms, imported_ms;
+	char last_error[512];
+};
+
+void template_view(struct template *t, struct template_view *ret);
+struct lane *template_lane(struct template *t);
+
+/* Copy of its default settings; config_done() is the caller's. */
+int template_config(struct template *t, struct config *ret);
+
+/* The paths of one version, for a sandbox. */
+struct template_version {
+	char pin[NAME_MAX_LEN + 1 + 13];            /* NAME@DIGEST12 */
+	char rootfs[256], kernel[256], initrd[256]; /* absolute */
+	char cmdline[1024];                         /* the template's own kernel arguments */
+	char init[128]; /* sbxfs.init= for the agent: "agent" or a path */
+	uint64_t rootfs_bytes;
+	struct config defaults; /* owned: template_version_done() */
+};
+
+/**
+ * template_version_find() - The version that a sandbox starts from
+ * @pin: NAME for the current one, NAME@DIGEST12 for that one
+ * Return: 0; -ENOENT with how to make it.
+ */
+int template_version_find(const char *pin, struct template_version *ret, struct err *e);
+void template_version_done(struct template_version *v);
+
+/* Import from a directory written by sbx-mktemplate, opened with the writer's own rights. */
+int template_import(struct template *t, const char *path, const struct writer *w,
+		    const struct deadline *d, struct err *e);
+
+/* Load all; at start, before any thread. */
+int template_init(struct err *e);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/verbs.h - the verb tables: what may be written, when, and what runs
+ *
+ * One row a verb. The rows serve ctl, .ctl and the templates' ctl, `help` and the check of the manual.
+ */
+#ifndef SBXFS_OPS_VERBS_H
+#define SBXFS_OPS_VERBS_H
+
+#include "base/buf.h"
+#include "base/deadline.h"
+#include "base/err.h"
+#include "ops/command.h"
+#include "ops/lane.h"
+#include "ops/sbx.h"
+
+enum verb_flags {
+	VERB_RAW = 1u << 0,   /* the rest of the line is one argument, not split or unquoted */
+	VERB_GUEST = 1u << 1, /* talks to the guest: EHOSTDOWN unless running, EBUSY when frozen */
+	VERB_HIDDEN =
+	    1u << 2, /* not a word that can be written: the way of another file into the queue */
+	VERB_GUARDED = 1u << 3, /* EPERM while protect=yes */
+};
+
+/* One line being run: what a verb's function gets. */
+struct verb_call {
+	struct sbx *sbx; /* NULL for .ctl and templates */
+	struct template *template;
+	const struct verb *verb;
+	const struct writer *writer;
+	int argc; /* words after the verb, key=value options taken out */
+	char **argv;
+	const char *rest; /* VERB_RAW: the rest of the line */
+	struct deadline
+	    deadline; /* from timeout= or the verb's default, counted from its turn, and the cancel descriptor */
+	bool deadline_given; /* by timeout= */
+	struct buf *out;     /* what follows "ok" in the reply */
+};
+
+struct verb {
+	const char *name, *args, *help; /* args as in a synopsis: "[timeout=SEC]" */
+	enum job_kind kind;
+	unsigned flags;
+	int min_args, max_args; /* -1: any number */
+	bool timeout;           /* takes timeout=SEC */
+	unsigned from;          /* IN(…) of the states in which it runs */
+	unsigned idle;          /* states in which there is nothing to do: ok */
+	unsigned busy;          /* states in which it is EBUSY; all others are EINVAL */
+	int (*run)(struct verb_call *c, struct err *e);
+};
+
+/* The rows that a target knows, ended by a row without a name. */
+const struct verb *verb_table(enum command_target target);
+const struct verb *verb_find(enum command_target target, const char *name);
+
+/* May the verb run in @state? 0 run it; 1 nothing to do; -EBUSY, -EINVAL, -EHOSTDOWN with what is allowed in @e. */
+int verb_check_state(const struct verb *v, enum sbx_state state, struct err *e);
+
+/* The text of `help` about a target's verbs. */
+void verb_help(enum command_target target, struct buf *b);
+
+#endif
