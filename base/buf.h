@@ -18,9 +18,9 @@ struct buf {
 	bool failed;
 };
 
-#define BUF_INIT                                                                                   \
-	{                                                                                          \
-	}
+/* clang-format off */
+#define BUF_INIT { .data = NULL }
+/* clang-format on */
 
 void buf_done(struct buf *b);  /* frees the text; the buffer may be used again */
 void buf_reset(struct buf *b); /* empties it, keeps the memory */
