@@ -21,7 +21,7 @@ enum {
  * @fmt:     further JSON members with their leading comma, such as ",\"state\":\"%s\""; "" for none
  */
 void event_add(uint32_t serial, const char *sandbox, const char *event, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+	__attribute__((format(printf, 4, 5)));
 
 /* The number that a stream opened now begins at: at most EVENT_SHOWN_MAX of @serial's (0: of all) lie behind it. */
 uint64_t event_begin(uint32_t serial);
@@ -38,7 +38,7 @@ enum event_what {
 	EVENT_LINE = 1,   /* event_read() of this serial may have more */
 	EVENT_STATUS = 2, /* state or status have changed: wake poll() */
 	EVENT_GONE =
-	    4, /* a sandbox or template was removed or renamed by other means than the kernel's request */
+		4, /* a sandbox or template was removed or renamed by other means than the kernel's request */
 };
 
 /* The one listener (fs/). Called with no locks held, from any thread; must not block. */

@@ -33,7 +33,7 @@ struct host {
 	char net_why[256];
 	uint32_t slots_total;
 	uint64_t memory_total_mib,
-	    memory_reserve_mib; /* of the host; kept free for the host itself */
+		memory_reserve_mib; /* of the host; kept free for the host itself */
 };
 
 /* Filled by host_init() before there are threads, constant afterwards. */

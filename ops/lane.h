@@ -2,8 +2,9 @@
 /* ops/lane.h - jobs, the queue of each object (its lane), and the workers that take turns
  *
  * A lane runs one lifecycle job at a time, in order of arrival. Aside jobs run at once beside it. An
- * overtaking job cancels the running one, empties the queue, and runs next. Workers are made as jobs come and end when idle;
- * lifecycle and aside jobs have limits of their own, so that neither kind can starve the other.
+ * overtaking job cancels the running lifecycle job, empties the queue, and runs next; it waits for
+ * another overtaking one. Workers are made as jobs come and end when idle; lifecycle and aside jobs
+ * have limits of their own, so that neither kind can starve the other.
  */
 #ifndef SBXFS_OPS_LANE_H
 #define SBXFS_OPS_LANE_H
@@ -17,52 +18,72 @@
 
 enum job_kind { JOB_LIFECYCLE, JOB_ASIDE, JOB_OVERTAKING };
 
-struct job {
-	struct job *next;  /* lane.c */
-	struct lane *lane; /* lane.c */
-	enum job_kind kind;
-	int cancel_fd;        /* eventfd; owned; deadlines watch it */
-	atomic_int cancelled; /* 0, or the errno that the job is to end with: EINTR, ECANCELED */
-	atomic_bool dead;     /* no worker will look at it any more */
+/* Where a job is; [lane lock]. */
+enum job_place {
+	JOB_NOWHERE, /* not submitted */
+	JOB_WAITING, /* in its lane's queue */
+	JOB_READY,   /* has its turn, waits for a worker */
+	JOB_ACTIVE,  /* a worker runs it */
+	JOB_OVER,    /* done() was or is being called */
+};
 
-	/* Runs on a worker; its result is what counts unless the job was cancelled and it failed. */
+struct job {
+	enum job_kind kind;
+	bool nowait;      /* lane_submit() answers -EBUSY rather than queue it */
+	bool needs_guest; /* ends with the guest: lane_end_guest_jobs() */
+	int cancel_fd;    /* eventfd that deadlines watch; owned */
+	atomic_int
+		cancelled; /* 0, or the errno that it is to end with: EINTR, ECANCELED, EHOSTDOWN */
+
+	/* Runs on a worker. Its result counts, unless it failed after it was cancelled. */
 	int (*run)(struct job *j, struct err *e);
-	/* Called once, on a worker or the canceller, with no locks held: @result 0 or a negative errno. Frees the job. */
+	/* Called once with no locks held: @result 0 or a negative errno, then with @e filled. May free the job. */
 	void (*done)(struct job *j, int result, const struct err *e);
-	/* May it wait in the queue? Jobs with nowait get -EBUSY from lane_submit() when the turn is not free. */
-	bool nowait;
+
+	/* lane.c's own */
+	enum job_place place;
+	struct lane *lane;
+	struct job *next;                     /* in the lane's queue or the pool's list */
+	struct job *aside_next, **aside_link; /* in the lane's list of asides */
 };
 
 struct lane {
-	struct job *running;      /* lifecycle or overtaking; [lane lock] */
-	struct job *head, **tail; /* waiting; [lane lock] */
-	struct job *asides;       /* running or waiting for a worker; [lane lock] */
-	bool closed;              /* destroyed: everything is refused with ENOENT */
+	struct job *running; /* lifecycle or overtaking, ready or active; [lane lock] */
+	struct job *head;    /* waiting for their turn; [lane lock] */
+	struct job *asides;  /* ready or active; [lane lock] */
+	bool closed;         /* destroyed: everything is refused with -ENOENT; [lane lock] */
 };
 
-/* Start the pool; before the first lane_submit(). */
-int lane_init(struct err *e);
-/* Wait until no job is left, then end the workers. */
+/**
+ * lane_done() - Wait until no job is left, then end the workers
+ *
+ * Workers are started by the first lane_submit(). Nothing may be submitted any more.
+ */
 void lane_done(void);
 
-void lane_open(struct lane *l);
-
-int job_init(struct job *j, enum job_kind kind); /* -EMFILE … */
-void job_done(struct job *j);                    /* closes what job_init() opened */
+/* Make and release what a job needs. Return: 0; -EMFILE, -ENFILE, -ENOMEM. */
+int job_init(struct job *j, enum job_kind kind);
+void job_done(struct job *j);
 
 /**
- * lane_submit() - Queue a job
- * Return: 0: done() will be called, perhaps before this returns; -EBUSY for nowait, -ENOENT on a closed lane: done() will not be
- *         called.
+ * lane_submit() - Queue a job, run it when its turn comes
+ * Return: 0: done() will be called, perhaps before this returns; -EBUSY the turn is not free (nowait);
+ *         -ENOENT the lane is closed; -EAGAIN no worker can be had; done() is called only after 0.
  */
 int lane_submit(struct lane *l, struct job *j);
 
-/* Ask a job to end with @why (EINTR, ECANCELED). A queued one ends at once. Idempotent; any thread. The caller must know that
- * the job has not been freed. */
+/**
+ * job_cancel() - Ask a job to end with @why
+ * Context: any thread, no lane lock; the job must not have been freed. One that has not begun ends at once, its done() is
+ *          called from here. One that is over is left alone.
+ */
 void job_cancel(struct job *j, int why);
 
-/* Cancel what runs and what waits, with ECANCELED; asides too when @asides. */
+/* End what runs and what waits, with ECANCELED; asides that wait for it too when @asides. */
 void lane_cancel(struct lane *l, bool asides);
+
+/* End all asides that need the guest, with EHOSTDOWN: it is going away. */
+void lane_end_guest_jobs(struct lane *l);
 
 /* Refuse everything from now on; called by the job that destroys the object. */
 void lane_close(struct lane *l);

@@ -74,10 +74,10 @@ struct sbx {
 	char name[NAME_MAX_LEN + 1]; /* [lock] */
 	enum sbx_state state;        /* [lock] */
 	unsigned
-	    change;  /* [lock] counts changes of state, status or config: what poll() compares */
-	uid_t uid;   /* [lock] owner */
-	gid_t gid;   /* [lock] */
-	mode_t mode; /* [lock] permission bits of the directory */
+		change; /* [lock] counts changes of state, status or config: what poll() compares */
+	uid_t uid;      /* [lock] owner */
+	gid_t gid;      /* [lock] */
+	mode_t mode;    /* [lock] permission bits of the directory */
 	struct config config; /* [lock]; changed only with the turn */
 	char template_pin[NAME_MAX_LEN + 1 +
 			  13]; /* [lock] NAME@DIGEST12 since the first start, "" before */
@@ -93,7 +93,7 @@ struct sbx {
 	struct guest_facts facts;     /* [lock] */
 	char token[GUEST_TOKEN_SIZE]; /* [lock] "" until the first start */
 	struct slot
-	    shown; /* [lock] copy of slot for readers, descriptors -1; host_ip "" when there is none */
+		shown; /* [lock] copy of slot for readers, descriptors -1; host_ip "" when there is none */
 	struct proc_id shown_vm;                  /* [lock] pid 0 when there is none */
 	uint64_t cow_used_bytes, cow_total_bytes; /* [lock] 0: not known */
 	uint64_t mem_used_bytes;                  /* [lock] 0: not known */

@@ -17,7 +17,8 @@ enum verb_flags {
 	VERB_RAW = 1u << 0,   /* the rest of the line is one argument, not split or unquoted */
 	VERB_GUEST = 1u << 1, /* talks to the guest: EHOSTDOWN unless running, EBUSY when frozen */
 	VERB_HIDDEN =
-	    1u << 2, /* not a word that can be written: the way of another file into the queue */
+		1u
+		<< 2, /* not a word that can be written: the way of another file into the queue */
 	VERB_GUARDED = 1u << 3, /* EPERM while protect=yes */
 };
 
@@ -31,7 +32,7 @@ struct verb_call {
 	char **argv;
 	const char *rest; /* VERB_RAW: the rest of the line */
 	struct deadline
-	    deadline; /* from timeout= or the verb's default, counted from its turn, and the cancel descriptor */
+		deadline; /* from timeout= or the verb's default, counted from its turn, and the cancel descriptor */
 	bool deadline_given; /* by timeout= */
 	struct buf *out;     /* what follows "ok" in the reply */
 };
