@@ -9,6 +9,8 @@
  *   event lock (event.c)         the ring of events
  * None is held over a call that can block for longer than memory takes; no callback is called under one.
  *
+ * save_lock (record.c) is taken with no other held.
+ *
  * The fields marked [turn] belong to whoever has the sandbox's turn: the one lifecycle job that runs,
  * or recovery before there are any. Aside jobs read them only through sbx_running_guest().
  */
@@ -50,6 +52,7 @@ enum sbx_state {
 
 /* "created" … */
 const char *sbx_state_name(enum sbx_state state);
+int sbx_state_parse(const char *name, enum sbx_state *ret); /* 0; -EINVAL */
 
 /* Who wrote a command, as the kernel told with the request. */
 struct writer {
@@ -62,6 +65,13 @@ struct writer {
 
 struct volume;
 struct vm;
+struct template_version;
+
+/* Somebody who waits for a change of a sandbox: an eventfd that each change adds to. */
+struct sbx_waiter {
+	int fd; /* borrowed */
+	struct sbx_waiter *next;
+};
 
 struct sbx {
 	atomic_uint refs; /* registry.c */
@@ -69,7 +79,10 @@ struct sbx {
 	int dir_fd;       /* its directory below the state directory; constant; owned */
 	char *dir;        /* the same as absolute path; constant; owned */
 	struct lane lane;
+	struct sbx *name_next; /* [registry] in its name's bucket */
+	bool listed;           /* [registry] found by its name */
 
+	pthread_mutex_t save_lock; /* record.c: one save at a time; taken with no other lock held */
 	pthread_mutex_t lock;
 	char name[NAME_MAX_LEN + 1]; /* [lock] */
 	enum sbx_state state;        /* [lock] */
@@ -97,7 +110,9 @@ struct sbx {
 	struct proc_id shown_vm;                  /* [lock] pid 0 when there is none */
 	uint64_t cow_used_bytes, cow_total_bytes; /* [lock] 0: not known */
 	uint64_t mem_used_bytes;                  /* [lock] 0: not known */
-	bool gone; /* [lock] its name is free again; the teardown goes on under the serial */
+	struct sbx_waiter *waiters;               /* [lock] */
+	int console_fd; /* [lock] the guest's serial line, for input; -1: none; owned */
+	bool gone;      /* [lock] its name is free again; the teardown goes on under the serial */
 
 	unsigned level;        /* [turn] steps [0, level) may hold something; ops/journal.h */
 	struct volume *volume; /* [turn] */
@@ -105,6 +120,9 @@ struct sbx {
 	struct vm *vm;         /* [turn] */
 	struct proc_id vm_id;  /* [turn] */
 	uint64_t promised_mib; /* [turn] memory counted for it in host.c */
+	struct template_version
+		*version;      /* [turn] what it starts from; NULL: not looked up; owned */
+	int64_t console_start; /* [turn] length of console.log when this start began */
 	void *unknown; /* [turn] members of its record that this version does not know; record.c */
 };
 
@@ -118,11 +136,17 @@ void sbx_put(struct sbx *s);
  */
 void sbx_set_state(struct sbx *s, enum sbx_state state);
 
+enum sbx_state sbx_state(struct sbx *s);
+
 /* Something that status shows has changed: count it and tell listeners. Without locks. */
 void sbx_changed(struct sbx *s);
 
 /* It was used: resets the idle timer. */
 void sbx_touch(struct sbx *s);
+
+/* Register and forget a waiter; its descriptor is signalled once at the beginning. */
+void sbx_wait_add(struct sbx *s, struct sbx_waiter *w);
+void sbx_wait_remove(struct sbx *s, struct sbx_waiter *w);
 
 /* Record why something failed, for status; NULL clears. */
 void sbx_set_error(struct sbx *s, const char *text);
@@ -134,6 +158,13 @@ void sbx_set_error(struct sbx *s, const char *text);
  */
 int sbx_running_guest(struct sbx *s, char addr[SLOT_ADDR_SIZE], char token[GUEST_TOKEN_SIZE],
 		      struct guest *ret, struct err *e);
+
+/**
+ * sbx_console_write() - Input to the guest's serial line
+ * Context: does not block; what the guest does not take at once is refused.
+ * Return: number of bytes taken; -EHOSTDOWN not running; -EBUSY frozen; -EAGAIN the guest does not read.
+ */
+int sbx_console_write(struct sbx *s, const void *data, size_t len, struct err *e);
 
 /* Everything that status, .ps and metrics show, taken at one moment. */
 struct sbx_view {

@@ -66,6 +66,9 @@ struct template_version {
 int template_version_find(const char *pin, struct template_version *ret, struct err *e);
 void template_version_done(struct template_version *v);
 
+/* The disk that a sandbox of this version gets, in MiB; 0 when neither it nor the version says. @v may be NULL. */
+uint64_t template_disk_mb(const struct config *c, const struct template_version *v);
+
 /* Import from a directory written by sbx-mktemplate, opened with the writer's own rights. */
 int template_import(struct template *t, const char *path, const struct writer *w,
 		    const struct deadline *d, struct err *e);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/journal.c - the journal's line: "level=4 slot=7 pid=123 start=456 boot=ID sum=HEX" */
+#include "ops/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/fault.h"
+#include "base/file.h"
+
+enum {
+	JOURNAL_BYTES = 512, /* one sector: what a disk writes as a whole */
+	BOOT_ID_SIZE = 37,   /* a UUID and a NUL */
+};
+
+static char boot_id[BOOT_ID_SIZE];
+static pthread_once_t boot_id_once = PTHREAD_ONCE_INIT;
+
+static void boot_id_load(void)
+{
+	AUTO_BUF b = BUF_INIT;
+
+	if (file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &b, NULL) == 0)
+		(void)snprintf(boot_id, sizeof(boot_id), "%.36s", buf_text(&b));
+}
+
+/* FNV-1a, 32 bits: tells a torn or scribbled line from a whole one. */
+static uint32_t line_sum(const char *text, size_t len)
+{
+	uint32_t sum = 2166136261u;
+
+	for (size_t i = 0; i < len; i++)
+		sum = (sum ^ (unsigned char)text[i]) * 16777619u;
+	return sum;
+}
+
+int journal_write(const struct sbx *s, struct err *e)
+{
+	char line[JOURNAL_BYTES];
+	AUTO_FD fd = -1;
+	int len, r;
+
+	r = fault_point("journal-write", NULL, e);
+	if (r < 0)
+		return r;
+	pthread_once(&boot_id_once, boot_id_load);
+	memset(line, ' ', sizeof(line));
+	len = snprintf(line, sizeof(line),
+		       "level=%u slot=%" PRIu32 " pid=%d start=%" PRIu64 " boot=%s", s->level,
+		       s->slot.index, (int)s->vm_id.pid, s->vm_id.start, boot_id);
+	len += snprintf(line + len, sizeof(line) - (size_t)len, " sum=%08" PRIx32,
+			line_sum(line, (size_t)len));
+	line[len] = ' ';
+	line[sizeof(line) - 1] = '\n';
+	fd = openat(s->dir_fd, "journal", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_sys(e, errno, "cannot open the journal");
+	if (pwrite(fd, line, sizeof(line), 0) != (ssize_t)sizeof(line) || fdatasync(fd) < 0)
+		return err_sys(e, errno ? errno : EIO, "cannot write the journal");
+	return 0;
+}
+
+int journal_read(int dir_fd, struct journal *ret, struct err *e)
+{
+	AUTO_BUF b = BUF_INIT;
+	char boot[BOOT_ID_SIZE] = "";
+	const char *sum_at;
+	uint32_t sum;
+	int r = file_read(dir_fd, "journal", JOURNAL_BYTES, &b, e);
+
+	*ret = (struct journal){.level = 1, .slot = UINT32_MAX};
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	pthread_once(&boot_id_once, boot_id_load);
+	sum_at = strstr(buf_text(&b), " sum=");
+	if (!sum_at || sscanf(sum_at, " sum=%8" SCNx32, &sum) != 1 ||
+	    sum != line_sum(buf_text(&b), (size_t)(sum_at - buf_text(&b))))
+		return err_set(e, EBADMSG, "its journal is damaged");
+	if (sscanf(buf_text(&b), "level=%u slot=%" SCNu32 " pid=%d start=%" SCNu64 " boot=%36s",
+		   &ret->level, &ret->slot, &ret->vm.pid, &ret->vm.start, boot) != 5)
+		return err_set(e, EBADMSG, "its journal has another form");
+	ret->same_boot = strcmp(boot, boot_id) == 0;
+	return 0;
+}

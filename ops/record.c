@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/record.c - records as JSON */
+#include "ops/record.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/json.h"
+
+enum {
+	RECORD_MAX_BYTES = 4 << 20, /* settings of one sandbox */
+};
+
+/* Members that this version writes; all others are kept as they were. */
+static const char *const known[] = {
+	"name",  "uid",         "gid",        "mode",  "template", "created_ms", "started_ms",
+	"state", "exit_reason", "last_error", "token", "gone",     "restarts",   "config"};
+
+static int put_config(struct json_object *o, const struct config *c)
+{
+	struct json_object *config = json_object_new_object();
+	int r = 0;
+
+	if (!config)
+		return -ENOMEM;
+	for (int i = 0; i < CONFIG_KEY_COUNT && r == 0; i++)
+		r = json_add_text(config, config_rows[i].name, c->value[i]);
+	for (const struct config_pair *p = c->pairs; p && r == 0; p = p->next)
+		r = json_add_text(config, p->key, p->value);
+	if (r < 0 || json_object_object_add(o, "config", config) < 0) {
+		json_object_put(config);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* The state to come back to: a record is read when nothing runs. */
+static const char *lasting_state(const struct sbx *s)
+{
+	return s->state == SBX_ERROR ? "error" : "";
+}
+
+static int put_members(struct json_object *o, const struct sbx *s)
+{
+	int r = json_add_text(o, "name", s->name);
+
+	r = r ? r : json_add_int(o, "uid", s->uid);
+	r = r ? r : json_add_int(o, "gid", s->gid);
+	r = r ? r : json_add_int(o, "mode", s->mode);
+	r = r ? r : json_add_text(o, "template", s->template_pin);
+	r = r ? r : json_add_int(o, "created_ms", s->created_ms);
+	r = r ? r : json_add_int(o, "started_ms", s->started_ms);
+	r = r ? r : json_add_text(o, "state", lasting_state(s));
+	r = r ? r : json_add_text(o, "exit_reason", s->exit_reason);
+	r = r ? r : json_add_text(o, "last_error", s->last_error);
+	r = r ? r : json_add_text(o, "token", s->token);
+	r = r ? r : json_add_bool(o, "gone", s->gone);
+	return r ? r : put_config(o, &s->config);
+}
+
+static int put_unknown(struct json_object *o, struct json_object *unknown)
+{
+	if (!unknown)
+		return 0;
+	json_object_object_foreach(unknown, key, value)
+	{
+		if (json_object_object_add(o, key, json_object_get(value)) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int record_save(struct sbx *s, struct err *e)
+{
+	AUTO_JSON o = json_object_new_object();
+	const char *text = NULL;
+	int r;
+
+	r = fault_point("record-save", NULL, e);
+	if (r < 0)
+		return r;
+	if (!o)
+		return err_set(e, ENOMEM, "no memory");
+	pthread_mutex_lock(&s->lock);
+	r = put_members(o, s);
+	pthread_mutex_unlock(&s->lock);
+	if (r == 0)
+		r = put_unknown(o, s->unknown);
+	if (r == 0)
+		text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY);
+	if (!text)
+		return err_set(e, ENOMEM, "no memory");
+	pthread_mutex_lock(&s->save_lock);
+	r = file_replace(s->dir_fd, "record", 0600, text, strlen(text), e);
+	pthread_mutex_unlock(&s->save_lock);
+	return r < 0 ? err_wrap(e, "cannot save the record") : 0;
+}
+
+static void copy_text(char *to, size_t size, struct json_object *o, const char *key)
+{
+	(void)snprintf(to, size, "%s",
+		       json_text_at(o, key, "")); /* longer ones were never written */
+}
+
+static int load_config(struct sbx *s, struct json_object *config, struct err *e)
+{
+	if (!json_object_is_type(config, json_type_object))
+		return err_set(e, EBADMSG, "its record has no settings");
+	json_object_object_foreach(config, key, value)
+	{
+		int r = config_set(&s->config, key, json_object_get_string(value), NULL, e);
+
+		if (r < 0)
+			return err_set(e, EBADMSG,
+				       "its record has a setting %s that cannot be used", key);
+	}
+	return 0;
+}
+
+static void keep_unknown(struct sbx *s, struct json_object *o)
+{
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		json_object_object_del(o, known[i]);
+	if (json_object_object_length(o) > 0)
+		s->unknown = json_object_get(o);
+}
+
+int record_load(struct sbx *s, struct err *e)
+{
+	AUTO_BUF text = BUF_INIT;
+	AUTO_JSON o = NULL;
+	int r = file_read(s->dir_fd, "record", RECORD_MAX_BYTES, &text, e);
+
+	if (r == 0)
+		r = json_parse(buf_text(&text), text.len, &o, e);
+	if (r < 0)
+		return err_wrap(e, "cannot read the record");
+	copy_text(s->name, sizeof(s->name), o, "name");
+	if (!name_is_valid(s->name))
+		return err_set(e, EBADMSG, "its record has no valid name");
+	s->uid = (uid_t)json_int_at(o, "uid", 0);
+	s->gid = (gid_t)json_int_at(o, "gid", 0);
+	s->mode = (mode_t)json_int_at(o, "mode", 0700);
+	copy_text(s->template_pin, sizeof(s->template_pin), o, "template");
+	s->created_ms = json_int_at(o, "created_ms", 0);
+	s->started_ms = json_int_at(o, "started_ms", 0);
+	copy_text(s->exit_reason, sizeof(s->exit_reason), o, "exit_reason");
+	copy_text(s->last_error, sizeof(s->last_error), o, "last_error");
+	copy_text(s->token, sizeof(s->token), o, "token");
+	s->gone = json_bool_at(o, "gone", false);
+	s->state = strcmp(json_text_at(o, "state", ""), "error") == 0 ? SBX_ERROR : SBX_CREATED;
+	r = load_config(s, json_at(o, "config"), e);
+	if (r == 0)
+		keep_unknown(s, o);
+	return r;
+}
+
+void record_forget(struct sbx *s)
+{
+	json_object_put(s->unknown);
+	s->unknown = NULL;
+}
