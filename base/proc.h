@@ -74,7 +74,7 @@ void proc_reap(int pidfd, int *ret_status);
  * @argv:       NULL-terminated
  * @d:          it is killed when this is over
  * @ret_status: its exit status 0..255, 128+n for a signal
- * @e:          ends with the last line that it wrote to stderr
+ * @e:          also filled when it ran and @ret_status is not 0; ends with the last line that it wrote to stderr
  * Return: 0 when it ran, whatever its status; negative errno otherwise.
  */
 int proc_run(const char *const *argv, const struct deadline *d, int *ret_status, struct err *e);
