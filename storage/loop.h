@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* storage/loop.h - loop devices that go by themselves with their last user; for storage/ only */
+#ifndef SBXFS_STORAGE_LOOP_H
+#define SBXFS_STORAGE_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/**
+ * loop_attach() - Put a loop device over a file
+ * @file_fd:   open with the access that is wanted; the loop device keeps its open file, lock included
+ * @label:     shown by LOOP_GET_STATUS64; cut at 63 bytes
+ * @direct_io: ask for it; without it where the file system has none
+ * @ret_fd:    the device, open: it is freed when this and all other users are closed
+ * @ret_dev:   its number
+ * Return: 0; -ENOTSUP without loop devices; -EIO, …
+ */
+int loop_attach(int file_fd, const char *label, bool direct_io, int *ret_fd, dev_t *ret_dev,
+		struct err *e);
+
+/* A template's image as a read-only loop device, shared by all that need it. */
+struct loop_base;
+
+/**
+ * loop_base_get() - The shared device of an image: this process's, one left by an earlier process, or a new one
+ * @file_fd:  the image, open for reading; borrowed
+ * @label:    marks the devices that may be shared
+ * @ret:      a reference, given back with loop_base_put()
+ */
+int loop_base_get(int file_fd, const char *label, struct loop_base **ret, struct err *e);
+void loop_base_put(struct loop_base *b); /* takes NULL */
+
+dev_t loop_base_dev(const struct loop_base *b);
+
+#endif

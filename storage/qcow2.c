@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* storage/qcow2.c - overlays in QEMU's qcow2 format, written in process
+ *
+ * How it works
+ * Four clusters of 128 KiB: header with the backing file's name, refcount table, one refcount block, L1
+ * table. L2 tables come with the guest's writes. Clusters are divided into 32 subclusters of 4 KiB
+ * (extended L2), so that a first write of a guest's block neither reads the base nor grows the file by more.
+ * The L1 table always has its whole cluster: growing the disk is a new number in the header.
+ * Source: QEMU docs/interop/qcow2.txt.
+ */
+#include "storage/qcow2.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+enum {
+	QCOW2_MAGIC = 0x514649fb, /* 'Q' 'F' 'I' 0xfb */
+	QCOW2_VERSION = 3,
+	CLUSTER_BITS = 17,
+	CLUSTER_BYTES = 1 << CLUSTER_BITS,
+	INCOMPAT_DIRTY = 1 << 0,   /* the VMM died; it repairs refcounts when it opens the image */
+	INCOMPAT_CORRUPT = 1 << 1, /* the VMM found damage; it refuses to write */
+	INCOMPAT_EXTENDED_L2 = 1 << 4,
+	REFCOUNT_ORDER = 4, /* 2^4 bits each */
+	L1_ENTRIES = CLUSTER_BYTES / 8,
+	L2_ENTRIES = CLUSTER_BYTES / 16,
+	EXTENSION_END = 0,
+	BASE_NAME_MAX = 1023, /* bytes, by the format */
+	HEAD_BYTES = 4096,    /* header, extensions and name, zero-filled */
+};
+
+enum { CLUSTER_HEADER, CLUSTER_REFCOUNT_TABLE, CLUSTER_REFCOUNT_BLOCK, CLUSTER_L1, CLUSTER_COUNT };
+
+static const uint32_t extension_backing_format = 0xe2792aca;
+static const uint64_t disk_max_bytes = (uint64_t)L1_ENTRIES * L2_ENTRIES * CLUSTER_BYTES;
+
+/* All big-endian. */
+struct qcow2_header {
+	uint32_t magic, version;
+	uint64_t base_name_offset;
+	uint32_t base_name_bytes, cluster_bits;
+	uint64_t disk_bytes;
+	uint32_t crypt_method, l1_entries;
+	uint64_t l1_offset, refcount_table_offset;
+	uint32_t refcount_table_clusters, snapshot_count;
+	uint64_t snapshots_offset;
+	uint64_t incompatible, compatible, autoclear;
+	uint32_t refcount_order, header_bytes;
+	uint8_t compression, padding[7];
+	/* the extensions follow */
+	uint32_t format_type, format_bytes;
+	char format_name[8];
+	uint32_t end_type, end_bytes;
+};
+_Static_assert(offsetof(struct qcow2_header, incompatible) == 72, "layout on disk");
+_Static_assert(offsetof(struct qcow2_header, format_type) == 112, "layout on disk");
+_Static_assert(sizeof(struct qcow2_header) == 136, "layout on disk");
+
+static int put(int fd, const void *data, size_t len, uint64_t at, struct err *e)
+{
+	ssize_t n = pwrite(fd, data, len, (off_t)at);
+
+	if (n == (ssize_t)len)
+		return 0;
+	return err_sys(e, n < 0 ? errno : ENOSPC, "cannot write the qcow2 overlay");
+}
+
+static void header_fill(struct qcow2_header *h, size_t base_len, uint64_t disk_bytes)
+{
+	*h = (struct qcow2_header){
+		.magic = htobe32(QCOW2_MAGIC),
+		.version = htobe32(QCOW2_VERSION),
+		.base_name_offset = htobe64(sizeof(*h)),
+		.base_name_bytes = htobe32((uint32_t)base_len),
+		.cluster_bits = htobe32(CLUSTER_BITS),
+		.disk_bytes = htobe64(disk_bytes),
+		.l1_entries = htobe32(L1_ENTRIES),
+		.l1_offset = htobe64((uint64_t)CLUSTER_L1 * CLUSTER_BYTES),
+		.refcount_table_offset = htobe64((uint64_t)CLUSTER_REFCOUNT_TABLE * CLUSTER_BYTES),
+		.refcount_table_clusters = htobe32(1),
+		.incompatible = htobe64(INCOMPAT_EXTENDED_L2),
+		.refcount_order = htobe32(REFCOUNT_ORDER),
+		.header_bytes = htobe32(offsetof(struct qcow2_header, format_type)),
+		.format_type = htobe32(extension_backing_format),
+		.format_bytes = htobe32(3),
+		.format_name = "raw",
+		.end_type = htobe32(EXTENSION_END),
+	};
+}
+
+int qcow2_create(int fd, const char *base, uint64_t disk_bytes, struct err *e)
+{
+	uint64_t refcount_block_at = htobe64((uint64_t)CLUSTER_REFCOUNT_BLOCK * CLUSTER_BYTES);
+	unsigned char head[HEAD_BYTES] = {0};
+	uint16_t refcounts[CLUSTER_COUNT];
+	size_t base_len = strlen(base);
+	struct qcow2_header h;
+	int r;
+
+	if (base_len > BASE_NAME_MAX)
+		return err_set(e, ENAMETOOLONG, "a qcow2 overlay cannot name %s: over %d bytes",
+			       base, BASE_NAME_MAX);
+	if (disk_bytes > disk_max_bytes)
+		return err_set(e, EFBIG, "a qcow2 overlay cannot be larger than 16 TiB");
+	header_fill(&h, base_len, disk_bytes);
+	memcpy(head, &h, sizeof(h));
+	memcpy(head + sizeof(h), base, base_len);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		refcounts[i] = htobe16(1);
+
+	if (ftruncate(fd, (off_t)CLUSTER_COUNT * CLUSTER_BYTES) < 0)
+		return err_sys(e, errno, "cannot size the qcow2 overlay");
+	r = put(fd, &refcount_block_at, sizeof(refcount_block_at),
+		(uint64_t)CLUSTER_REFCOUNT_TABLE * CLUSTER_BYTES, e);
+	if (r < 0)
+		return r;
+	r = put(fd, refcounts, sizeof(refcounts), (uint64_t)CLUSTER_REFCOUNT_BLOCK * CLUSTER_BYTES,
+		e);
+	if (r < 0)
+		return r;
+	return put(fd, head, sizeof(head), 0, e);
+}
+
+static int header_check(const struct qcow2_header *h, struct err *e)
+{
+	uint64_t features = be64toh(h->incompatible);
+
+	if (be32toh(h->magic) != QCOW2_MAGIC || be32toh(h->version) != QCOW2_VERSION)
+		return err_set(e, EBADMSG, "the disk's overlay has no qcow2 header");
+	if (features & INCOMPAT_CORRUPT)
+		return err_set(e, EBADMSG,
+			       "the disk's overlay is marked corrupt; try `qemu-img check -r all`");
+	if ((features & ~(uint64_t)INCOMPAT_DIRTY) != INCOMPAT_EXTENDED_L2 ||
+	    be32toh(h->cluster_bits) != CLUSTER_BITS)
+		return err_set(e, EBADMSG,
+			       "the disk's overlay has a layout that sbxfs does not write");
+	return 0;
+}
+
+int qcow2_check(int fd, const char *base, uint64_t *ret_disk_bytes, struct err *e)
+{
+	size_t base_len = strlen(base);
+	char head[HEAD_BYTES];
+	struct qcow2_header h;
+	uint64_t name_at;
+	ssize_t n;
+	int r;
+
+	n = pread(fd, head, sizeof(head), 0);
+	if (n < 0)
+		return err_sys(e, errno, "cannot read the disk's overlay");
+	if (n != (ssize_t)sizeof(head))
+		return err_set(e, EBADMSG, "the disk's overlay is cut off in its header");
+	memcpy(&h, head, sizeof(h));
+	r = header_check(&h, e);
+	if (r < 0)
+		return r;
+	name_at = be64toh(h.base_name_offset);
+	if (be32toh(h.base_name_bytes) != base_len || name_at > sizeof(head) - BASE_NAME_MAX ||
+	    base_len > BASE_NAME_MAX || memcmp(head + name_at, base, base_len))
+		return err_set(e, EBADMSG, "the disk's overlay is not over %s", base);
+	if (lseek(fd, 0, SEEK_END) < (off_t)CLUSTER_COUNT * CLUSTER_BYTES)
+		return err_set(e, EBADMSG, "the disk's overlay is cut off before its tables");
+	*ret_disk_bytes = be64toh(h.disk_bytes);
+	return 0;
+}
+
+int qcow2_grow(int fd, uint64_t disk_bytes, struct err *e)
+{
+	uint64_t value = htobe64(disk_bytes);
+	int r;
+
+	if (disk_bytes > disk_max_bytes)
+		return err_set(e, EFBIG, "a qcow2 overlay cannot be larger than 16 TiB");
+	r = put(fd, &value, sizeof(value), offsetof(struct qcow2_header, disk_bytes), e);
+	if (r < 0)
+		return r;
+	if (fsync(fd) < 0)
+		return err_sys(e, errno, "cannot write the qcow2 overlay to disk");
+	return 0;
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* tests/vm/helper-volume.c - the calls of storage/volume.h as commands, for volume-dm.sh
+ *
+ * usage: helper-volume DRIVER INSTANCE SERIAL DIR BASE SIZE COMMAND [ARGUMENT…]
+ * A failure prints the errno's name to stdout, the reason to stderr, and exits with 1.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/deadline.h"
+#include "storage/volume.h"
+
+enum { LIMIT_MS = 30000 };
+
+struct command {
+	const char *name;
+	int (*run)(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		   struct err *e);
+};
+
+static double now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* this clock always exists */
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static int run_probe(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		     struct err *e)
+{
+	char why[128];
+	int r = drv->probe(s->dir, why, sizeof(why), e);
+
+	(void)args;
+	if (r == 0)
+		printf("%s\n", why);
+	return r;
+}
+
+static int run_create(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		      struct err *e)
+{
+	struct deadline d = deadline_in(LIMIT_MS, -1);
+
+	(void)args;
+	return drv->create(s, &d, e);
+}
+
+static int run_destroy(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		       struct err *e)
+{
+	(void)args;
+	return drv->destroy(s, e);
+}
+
+/* Attach, print the path, wait for the end of stdin, detach. */
+static int run_hold(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		    struct err *e)
+{
+	struct deadline d = deadline_in(LIMIT_MS, -1);
+	struct volume *v;
+	int r = drv->up(s, &d, &v, e);
+
+	(void)args;
+	if (r < 0)
+		return r;
+	printf("%s\n", volume_path(v));
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	d = deadline_in(LIMIT_MS, -1);
+	r = drv->down(s, v, &d, e);
+	if (r == 0)
+		printf("down\n");
+	return r;
+}
+
+/* down() without a volume, within ARGUMENT milliseconds. */
+static int run_down(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		    struct err *e)
+{
+	struct deadline d = deadline_in(args[0] ? strtol(args[0], NULL, 10) : LIMIT_MS, -1);
+
+	return drv->down(s, NULL, &d, e);
+}
+
+static int run_alive(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		     struct err *e)
+{
+	(void)args;
+	(void)e;
+	printf("%s\n", drv->alive(s) ? "yes" : "no");
+	return 0;
+}
+
+static int run_usage(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		     struct err *e)
+{
+	struct volume_usage u;
+	int r = drv->usage(s, &u);
+
+	(void)args;
+	if (r < 0)
+		return err_sys(e, -r, "usage");
+	printf("%llu %llu\n", (unsigned long long)u.used_bytes, (unsigned long long)u.total_bytes);
+	return 0;
+}
+
+static bool is_listed(uint32_t serial, void *arg)
+{
+	for (char **at = arg; *at; at++) {
+		if (strtoul(*at, NULL, 10) == serial)
+			return true;
+	}
+	return false;
+}
+
+/* Sweep all but the serials given; print the number removed. */
+static int run_sweep(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		     struct err *e)
+{
+	int r = drv->sweep(s->instance, is_listed, args, e);
+
+	if (r >= 0)
+		printf("%d\n", r);
+	return r < 0 ? r : 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static void print_times(const char *what, double *ms, int n)
+{
+	qsort(ms, (size_t)n, sizeof(*ms), by_value);
+	printf("# %s: median %.1f ms, least %.1f, most %.1f, of %d\n", what, ms[n / 2], ms[0],
+	       ms[n - 1], n);
+}
+
+/* ARGUMENT times up and down, with their times. */
+static int run_cycle(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		     struct err *e)
+{
+	int n = args[0] ? atoi(args[0]) : 1, r = 0;
+	AUTO_FREE double *up = calloc((size_t)n + 1, sizeof(*up));
+	AUTO_FREE double *down = calloc((size_t)n + 1, sizeof(*down));
+
+	if (!up || !down)
+		return err_set(e, ENOMEM, "no memory");
+	for (int i = 0; i < n && r == 0; i++) {
+		struct deadline d = deadline_in(LIMIT_MS, -1);
+		double start = now_ms();
+		struct volume *v;
+
+		r = drv->up(s, &d, &v, e);
+		if (r < 0)
+			return r;
+		up[i] = now_ms() - start;
+		start = now_ms();
+		r = drv->down(s, v, &d, e);
+		down[i] = now_ms() - start;
+	}
+	print_times("up", up, n);
+	print_times("down", down, n);
+	return r;
+}
+
+static const struct command commands[] = {
+	{"probe", run_probe}, {"create", run_create}, {"destroy", run_destroy},
+	{"hold", run_hold},   {"down", run_down},     {"alive", run_alive},
+	{"usage", run_usage}, {"sweep", run_sweep},   {"cycle", run_cycle},
+};
+
+static const struct volume_driver *find_driver(const char *name)
+{
+	for (const struct volume_driver *const *d = volume_drivers; *d; d++) {
+		if (!strcmp((*d)->name, name))
+			return *d;
+	}
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	const struct volume_driver *drv = argc > 7 ? find_driver(argv[1]) : NULL;
+	struct volume_spec s;
+	struct err e = {0};
+	int r;
+
+	if (!drv) {
+		fprintf(stderr,
+			"usage: helper-volume dm|file INSTANCE SERIAL DIR BASE SIZE COMMAND\n");
+		return 2;
+	}
+	s = (struct volume_spec){
+		.instance = argv[2],
+		.serial = (uint32_t)strtoul(argv[3], NULL, 10),
+		.dir_fd = open(argv[4], O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+		.dir = argv[4],
+		.base = argv[5],
+		.size_bytes = strtoull(argv[6], NULL, 10),
+	};
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, argv[7]) != 0)
+			continue;
+		r = commands[i].run(drv, &s, argv + 8, &e);
+		if (r < 0) {
+			printf("%s\n", err_name(e.code));
+			fprintf(stderr, "%s: %s\n", argv[7], e.text);
+		}
+		fd_close(s.dir_fd);
+		return r < 0;
+	}
+	fprintf(stderr, "helper-volume: no command %s\n", argv[7]);
+	return 2;
+}
