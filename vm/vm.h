@@ -119,6 +119,9 @@ struct vm_driver {
 	 */
 	int (*kill)(struct vm *vm, const struct proc_id *id, const char *run_dir,
 		    const struct deadline *d, struct err *e);
+
+	/* For vm_ended(). */
+	enum vm_end (*ended)(struct vm *vm);
 };
 
 /* Common to all drivers: each struct vm begins with this. */
@@ -131,6 +134,9 @@ struct vm_common {
 };
 
 const struct vm_common *vm_common(const struct vm *vm);
+
+/* Drop the console connection: while somebody is connected and does not read, the guest's output stalls. */
+void vm_console_close(struct vm *vm);
 
 /* What the driver heard of the end; call after pidfd became readable and before close(). */
 enum vm_end vm_ended(struct vm *vm);

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vm/qemu-files.c - what a QEMU inherits: files, guest memory, listening sockets
+ *
+ * How it works: everything is opened here, where a failure can be told with its cause, and handed over by
+ * descriptor. Guest memory is a memfd whose length is sealed; it lives as long as QEMU, and the kernel never
+ * writes it to a disk. The sockets have names in run_dir so that a later daemon can connect to a QEMU that
+ * this one started.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/cleanup.h"
+#include "vm/qemu.h"
+
+enum {
+	BACKLOG = 2, /* connections that wait while QEMU starts: ours */
+	QCOW2_MAGIC = 0x514649fb,
+	QCOW2_NAME_MAX = 1023, /* of a backing file; QEMU docs/interop/qcow2.txt */
+};
+
+/* The first fields of a qcow2 file, big-endian; QEMU docs/interop/qcow2.txt. */
+struct qcow2_head {
+	uint32_t magic, version;
+	uint64_t backing_offset;
+	uint32_t backing_size;
+} __attribute__((packed));
+
+void qemu_files_close(struct qemu_files *f)
+{
+	int *const all[] = {&f->qmp,    &f->serial, &f->ram, &f->kernel,
+			    &f->initrd, &f->disk,   &f->base};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		fd_close(steal_fd(all[i]));
+}
+
+static int socket_address(const char *run_dir, const char *name, struct sockaddr_un *ret,
+			  struct err *e)
+{
+	int n;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->sun_family = AF_UNIX;
+	n = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s", run_dir, name);
+	if (n < 0 || n >= (int)sizeof(ret->sun_path))
+		return err_set(e, ENAMETOOLONG, "the path of the socket %s/%s is too long", run_dir,
+			       name);
+	return 0;
+}
+
+/* A stale socket of an earlier QEMU with the same run_dir is replaced. */
+static int socket_listen(const char *run_dir, const char *name, int *ret_fd, struct err *e)
+{
+	struct sockaddr_un address;
+	AUTO_FD fd = -1;
+	int r = socket_address(run_dir, name, &address, e);
+
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "cannot make a socket");
+	(void)unlink(address.sun_path); /* bind() tells when something is in the way */
+	/* Before bind(), so that nobody else can connect for an instant. */
+	if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 ||
+	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, BACKLOG) < 0)
+		return err_sys(e, errno, "cannot listen on %s", address.sun_path);
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+void qemu_sockets_remove(const char *run_dir)
+{
+	static const char *const names[] = {QEMU_QMP_SOCKET, QEMU_SERIAL_SOCKET};
+	struct sockaddr_un address;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (socket_address(run_dir, names[i], &address, NULL) == 0)
+			(void)unlink(address.sun_path); /* gone already is as good */
+}
+
+int qemu_connect(const char *run_dir, const char *name, int *ret_fd, struct err *e)
+{
+	struct sockaddr_un address;
+	AUTO_FD fd = -1;
+	int r = socket_address(run_dir, name, &address, e);
+
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return err_sys(e, errno, "cannot connect to %s", address.sun_path);
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+static int make_ram(const struct vm_spec *spec, int *ret_fd, struct err *e)
+{
+	uint64_t bytes = spec->memory_mib << 20;
+	AUTO_FD fd = memfd_create(spec->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return err_sys(e, errno, "cannot make a memory file for the guest");
+	if (spec->memory_mib > (uint64_t)INT64_MAX >> 20 || ftruncate(fd, (off_t)bytes) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return err_sys(e, errno, "cannot size the guest's memory file to %llu MiB",
+			       (unsigned long long)spec->memory_mib);
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+static int open_file(const char *path, const char *what, int *ret_fd, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, errno, "cannot open the %s %s", what, path);
+	*ret_fd = fd;
+	return 0;
+}
+
+/* Open a disk's file or device; O_DIRECT is kept to find out whether it works there. */
+static int open_image(const char *path, int access, int *ret_fd, struct qemu_image *ret,
+		      struct err *e)
+{
+	struct stat st;
+	AUTO_FD fd = open(path, access | O_DIRECT | O_CLOEXEC);
+
+	ret->direct = fd >= 0;
+	if (fd < 0 && errno == EINVAL)
+		fd = open(path, access | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, errno, "cannot open the disk %s", path);
+	ret->is_device = S_ISBLK(st.st_mode);
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+/**
+ * read_backing() - The name of a qcow2 file's backing file
+ * @ret: PATH_MAX bytes; "" when it has none; made absolute with the directory of @path
+ * Return: 0; -EBADMSG no qcow2 file, or a damaged one.
+ */
+static int read_backing(const char *path, char *ret, struct err *e)
+{
+	char name[QCOW2_NAME_MAX + 1];
+	const char *slash = strrchr(path, '/');
+	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct qcow2_head head;
+	uint32_t size;
+	int n;
+
+	ret[0] = '\0';
+	if (fd < 0)
+		return err_sys(e, errno, "cannot open the disk %s", path);
+	if (pread(fd, &head, sizeof(head), 0) != sizeof(head) || be32toh(head.magic) != QCOW2_MAGIC)
+		return err_set(e, EBADMSG, "%s is not a qcow2 image", path);
+	size = be32toh(head.backing_size);
+	if (head.backing_offset == 0)
+		return 0;
+	if (size > QCOW2_NAME_MAX ||
+	    pread(fd, name, size, (off_t)be64toh(head.backing_offset)) != (ssize_t)size)
+		return err_set(e, EBADMSG, "the header of %s is damaged", path);
+	name[size] = '\0';
+	if (name[0] == '/' || !slash)
+		n = snprintf(ret, PATH_MAX, "%s", name);
+	else
+		n = snprintf(ret, PATH_MAX, "%.*s/%s", (int)(slash - path), path, name);
+	return n < PATH_MAX ? 0 : err_set(e, ENAMETOOLONG, "%s: too long a name", path);
+}
+
+static int open_disk(const struct vm_spec *spec, struct qemu_files *f, struct err *e)
+{
+	char base[PATH_MAX] = "";
+	int r = open_image(spec->disk, O_RDWR, &f->disk, &f->disk_image, e);
+
+	if (r == 0 && spec->disk_format == VM_DISK_QCOW2)
+		r = read_backing(spec->disk, base, e);
+	if (r == 0 && base[0])
+		r = open_image(base, O_RDONLY, &f->base, &f->base_image, e);
+	return r;
+}
+
+int qemu_files_open(const struct vm_spec *spec, struct qemu_files *ret, struct err *e)
+{
+	int r;
+
+	*ret = (struct qemu_files){-1, -1, -1, -1, -1, -1, -1, {0}, {0}};
+	r = open_file(spec->kernel, "kernel", &ret->kernel, e);
+	if (r == 0 && spec->initrd)
+		r = open_file(spec->initrd, "initial RAM disk", &ret->initrd, e);
+	if (r == 0 && spec->disk)
+		r = open_disk(spec, ret, e);
+	if (r == 0)
+		r = make_ram(spec, &ret->ram, e);
+	if (r == 0)
+		r = socket_listen(spec->run_dir, QEMU_QMP_SOCKET, &ret->qmp, e);
+	if (r == 0)
+		r = socket_listen(spec->run_dir, QEMU_SERIAL_SOCKET, &ret->serial, e);
+	return r;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vm/vm.c - what all VMM drivers share */
+#include "vm/vm.h"
+
+#include <stddef.h>
+
+#include "vm/qemu.h"
+
+const struct vm_driver *const vm_drivers[] = {&qemu_driver, NULL};
+
+const char *vm_accel_name(enum vm_accel accel)
+{
+	static const char *const names[] = {
+		[VM_ACCEL_AUTO] = "auto",
+		[VM_ACCEL_KVM] = "kvm",
+		[VM_ACCEL_TCG] = "tcg",
+	};
+	_Static_assert(sizeof(names) / sizeof(*names) == VM_ACCEL_COUNT, "a name for each");
+
+	return names[accel];
+}
+
+const struct vm_common *vm_common(const struct vm *vm)
+{
+	return (const struct vm_common *)vm;
+}
+
+enum vm_end vm_ended(struct vm *vm)
+{
+	return vm_common(vm)->driver->ended(vm);
+}
