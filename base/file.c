@@ -200,7 +200,7 @@ static int open_beneath(int dirfd, const char *name)
 {
 	struct open_how how = {
 		.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH,
+		.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS,
 	};
 	long fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
 
@@ -287,23 +287,39 @@ static int walk_step(struct walk *w)
 	return errno ? -errno : walk_pop(w);
 }
 
-int file_remove_tree(int dirfd, const char *name, struct err *e)
+/* Remove @name, which has no '/', and all below it. */
+static int remove_in(int dirfd, const char *name, struct err *e)
 {
 	struct walk w = {.root = dirfd};
-	const char *where = name;
-	char inner[NAME_MAX + 1];
+	char inner[NAME_MAX + 1] = "";
 	int r = walk_entry(&w, dirfd, name);
 
 	while (r == 0 && w.depth > 0)
 		r = walk_step(&w);
-	if (r < 0 && w.depth > 0) {
+	if (r < 0 && w.depth > 0)
 		memcpy(inner, w.levels[w.depth - 1].name, sizeof(inner));
-		where = inner;
-	}
 	walk_done(&w);
 	if (r == -EXDEV || r == -EBUSY)
-		return err_set(e, -r,
-			       "cannot remove %s: something is mounted at or below %s; unmount it",
-			       name, where);
-	return r < 0 ? err_sys(e, -r, "cannot remove %s (at %s)", name, where) : 0;
+		return err_set(e, -r, "cannot remove %s: something is mounted there; unmount it",
+			       name);
+	return r < 0 ? err_sys(e, -r, "cannot remove %s%s%s", name, *inner ? " at " : "", inner)
+		     : 0;
+}
+
+int file_remove_tree(int dirfd, const char *name, struct err *e)
+{
+	const char *base = strrchr(name, '/');
+	AUTO_FREE char *parent = NULL;
+	AUTO_FD fd = -1;
+
+	if (!base)
+		return remove_in(dirfd, name, e);
+	/* The way there may cross mounts and links; from there on nothing may. */
+	parent = strndup(name, (size_t)(base - name) + 1);
+	if (!parent)
+		return err_set(e, ENOMEM, "no memory to remove %s", name);
+	fd = openat(dirfd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_sys(e, errno, "cannot open %s", parent);
+	return remove_in(fd, base + 1, e);
 }
