@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* tests/unit/test-digest.c - SHA-256 of data and of sparse files */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/digest.h"
+
+/* FIPS 180-2, appendix B, and the digest of nothing. */
+#define SHA_ABC   "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define SHA_EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+static void expect(struct digest *d, const char *hex)
+{
+	char mine[DIGEST_HEX_SIZE];
+
+	digest_hex(d, mine);
+	assert_string_equal(mine, hex);
+	digest_free(d);
+}
+
+static void test_known(void **state)
+{
+	struct digest *d = digest_new();
+
+	(void)state;
+	assert_non_null(d);
+	digest_add(d, "a", 1);
+	digest_add(d, "bc", 2);
+	expect(d, SHA_ABC);
+	d = digest_new();
+	assert_non_null(d);
+	expect(d, SHA_EMPTY);
+	digest_free(NULL);
+}
+
+static void test_fd(void **state)
+{
+	AUTO_FD fd = memfd_create("digest", MFD_CLOEXEC);
+	struct digest *d = digest_new();
+
+	(void)state;
+	assert_int_equal(write(fd, "abc", 3), 3); /* the position is at the end now */
+	assert_int_equal(digest_add_fd(d, fd, -1, NULL), 0);
+	expect(d, SHA_ABC);
+}
+
+/* A file with holes before, between and behind its data sums up as its bytes do. */
+static void test_holes(void **state)
+{
+	enum { SIZE = 3 << 20 };
+	AUTO_FD fd = memfd_create("digest", MFD_CLOEXEC);
+	AUTO_FREE char *bytes = calloc(1, SIZE);
+	struct digest *d = digest_new(), *plain = digest_new();
+	char hex[DIGEST_HEX_SIZE];
+
+	(void)state;
+	assert_non_null(bytes);
+	memcpy(bytes + 1000003, "data", 4);
+	memcpy(bytes + 2000003, "more", 4);
+	assert_int_equal(pwrite(fd, "data", 4, 1000003), 4);
+	assert_int_equal(pwrite(fd, "more", 4, 2000003), 4);
+	assert_int_equal(ftruncate(fd, SIZE), 0);
+	digest_add(plain, bytes, SIZE);
+	digest_hex(plain, hex);
+	digest_free(plain);
+	assert_int_equal(digest_add_fd(d, fd, -1, NULL), 0);
+	expect(d, hex);
+}
+
+static void test_cancel(void **state)
+{
+	AUTO_FD fd = memfd_create("digest", MFD_CLOEXEC);
+	AUTO_FD cancel = eventfd(1, EFD_CLOEXEC);
+	struct digest *d = digest_new();
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	assert_int_equal(digest_add_fd(d, fd, cancel, &e), -ECANCELED);
+	assert_int_equal(e.code, ECANCELED);
+	assert_int_equal(digest_add_fd(d, -1, -1, &e), -EIO);
+	digest_free(d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_known),
+		cmocka_unit_test(test_fd),
+		cmocka_unit_test(test_holes),
+		cmocka_unit_test(test_cancel),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
