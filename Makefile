@@ -12,7 +12,7 @@ prefix  ?= /usr/local
 DESTDIR ?=
 
 PKGS       := fuse3 devmapper libnl-3.0 libnl-route-3.0 libnftables libcurl json-c libgcrypt libsystemd
-AGENT_LIBS := -Wl,-Bstatic -levent_core -levent_extra -ljson-c
+AGENT_LIBS := -Wl,-Bstatic -levent_extra -levent_core -ljson-c
 
 # What apt has to bring: for the build, for running, for the tests and for lint.
 DEB_BUILD := gcc make pkg-config libc6-dev libfuse3-dev libdevmapper-dev libnl-3-dev libnl-route-3-dev \
@@ -44,7 +44,7 @@ PKG_LIBS   = $(shell pkg-config --libs $(PKGS))
 DAEMON_DIRS := base vm storage net guest ops fs
 DAEMON_SRC  := $(foreach d,$(DAEMON_DIRS),$(wildcard $(d)/*.c))
 LIB_OBJ     := $(patsubst %.c,$(B)/%.o,$(filter-out fs/main.c,$(DAEMON_SRC)))
-AGENT_SRC   := $(wildcard agent/*.c) base/buf.c base/err.c
+AGENT_SRC   := $(wildcard agent/*.c) $(addprefix base/,base64.c buf.c err.c json.c parse.c)
 AGENT_OBJ   := $(patsubst %.c,$(B)/agent-obj/%.o,$(AGENT_SRC))
 UNIT_SRC    := $(wildcard tests/unit/test-*.c)
 UNIT_BIN    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
@@ -70,7 +70,7 @@ $(B)/agent-obj/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/sbxfs-agent: $(AGENT_OBJ)
-	$(CC) $(filter-out -fsanitize%,$(LDFLAGS)) -static -Wl,--gc-sections -o $@ $^ $(AGENT_LIBS)
+	$(CC) $(filter-out -fsanitize%,$(LDFLAGS)) -static -s -Wl,--gc-sections -o $@ $^ $(AGENT_LIBS)
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libsbxfs.a
 	@mkdir -p $(@D)
