@@ -35,6 +35,7 @@ enum {
 	PROBE_KILL_MS = 2000, /* how long a killed vCPU thread may take to go */
 	PROBE_MEMORY = 2 << 20,
 	PROBE_PORT = 0xf4,
+	CPUID_MAX = 256, /* entries; KVM's own limit */
 	/* Guest memory; code and tables as the bytes of guest_code[] know them. */
 	AT_CODE = 0x1000,
 	AT_PML4 = 0x2000,
@@ -126,6 +127,22 @@ static uint8_t *guest_memory(int vm)
 	return memory;
 }
 
+/* All that KVM can offer; without it the guest has no long mode. Memory is static: no malloc() in the child. */
+static int guest_cpuid(int kvm, int vcpu)
+{
+	static union {
+		struct kvm_cpuid2 head;
+		uint8_t room[sizeof(struct kvm_cpuid2) +
+			     CPUID_MAX * sizeof(struct kvm_cpuid_entry2)];
+	} cpuid;
+
+	cpuid.head.nent = CPUID_MAX;
+	return ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0 ||
+			       ioctl(vcpu, KVM_SET_CPUID2, &cpuid) < 0
+		       ? -1
+		       : 0;
+}
+
 /* Flat segments and protection on: what a boot loader by the PVH protocol hands to a kernel. */
 static int guest_state(int vcpu)
 {
@@ -193,7 +210,7 @@ static enum probe_end probe_child(int kvm)
 	vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
 	if (vcpu < 0)
 		return PROBE_NO_VCPU;
-	if (guest_state(vcpu) < 0)
+	if (guest_cpuid(kvm, vcpu) < 0 || guest_state(vcpu) < 0)
 		return PROBE_NO_STATE;
 	return guest_run(kvm, vcpu);
 }

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* tests/vm/helper-vm.c - drive the QEMU driver from a shell test
+ *
+ * helper-vm probe [auto|kvm|tcg]
+ * helper-vm DIR KERNEL INITRD VERB...
+ *
+ * DIR holds run/ (sockets), console, stderr, and disk.qcow2 or disk.raw where the VM is to have one. Verbs are
+ * carried out one after the other on one VM; the first that fails ends the program with 1.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "vm/vm.h"
+
+enum {
+	VERB_LIMIT_MS = 60 * 1000, /* a guest's boot under TCG on a busy host */
+	CONSOLE_MAX = 64 << 20,
+	MEMORY_MIB = 128,
+	GUEST_PORT = 49983,
+};
+
+struct world {
+	const char *dir;
+	char run[80], disk[256];
+	struct vm_host host;
+	struct vm_spec spec;
+	struct vm *vm;
+	struct proc_id id;
+};
+
+static const struct vm_driver *driver(void)
+{
+	return vm_drivers[0];
+}
+
+static int do_start(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	int64_t begin = clock_ms();
+	int r = driver()->start(&w->spec, d, &w->vm, e);
+
+	(void)arg;
+	if (r < 0)
+		return r;
+	w->id = vm_common(w->vm)->id;
+	(void)printf("start_ms=%lld pid=%d\n", (long long)(clock_ms() - begin), (int)w->id.pid);
+	return 0;
+}
+
+static int do_freeze(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	(void)arg;
+	return driver()->freeze(w->vm, d, e);
+}
+
+static int do_thaw(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	(void)arg;
+	return driver()->thaw(w->vm, d, e);
+}
+
+/* Kill through the VM, and give it back. */
+static int do_kill(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	int r = driver()->kill(w->vm, NULL, NULL, d, e);
+
+	(void)arg;
+	driver()->close(w->vm);
+	w->vm = NULL;
+	return r;
+}
+
+/* Forget the VM as a crash of the daemon would. */
+static int do_forget(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	(void)arg;
+	(void)d;
+	(void)e;
+	driver()->close(w->vm);
+	w->vm = NULL;
+	return 0;
+}
+
+static int do_open(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	(void)arg;
+	return driver()->open(&w->id, w->run, d, &w->vm, e);
+}
+
+/* Kill by its identity alone. */
+static int do_kill_id(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	(void)arg;
+	return driver()->kill(NULL, &w->id, w->run, d, e);
+}
+
+/* End QEMU behind the driver's back. */
+static int do_crash(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	(void)arg;
+	(void)d;
+	(void)e;
+	return proc_kill(vm_common(w->vm)->pidfd, SIGKILL);
+}
+
+/* Wait for QEMU's end, check what the driver heard of it, and clean up. */
+static int do_ended(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	static const char *const names[VM_END_COUNT] = {
+		[VM_END_UNKNOWN] = "unknown",
+		[VM_END_SHUTDOWN] = "shutdown",
+		[VM_END_RESET] = "reset",
+		[VM_END_PANIC] = "panic",
+	};
+	int r = proc_wait(vm_common(w->vm)->pidfd, d);
+	const char *end;
+
+	if (r < 0)
+		return err_set(e, -r, "QEMU does not end");
+	end = names[vm_ended(w->vm)];
+	if (strcmp(end, arg) != 0)
+		return err_set(e, EIO, "ended by %s, not %s", end, arg);
+	return do_kill(w, NULL, d, e);
+}
+
+/* Send a line to the guest. */
+static int do_send(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	int fd = vm_common(w->vm)->console;
+
+	(void)d;
+	if (file_write_all(fd, arg, strlen(arg)) < 0 || file_write_all(fd, "\n", 1) < 0)
+		return err_sys(e, errno, "cannot write to the console");
+	return 0;
+}
+
+/* Take what the serial socket has; only a hint that the console file has grown. */
+static void drain_console(int fd)
+{
+	char piece[4096];
+
+	while (read(fd, piece, sizeof(piece)) > 0)
+		;
+}
+
+/* Wait until the console file has a text. */
+static int do_expect(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/console", w->dir);
+	for (;;) {
+		AUTO_BUF text = BUF_INIT;
+		struct pollfd p[] = {
+			{.fd = vm_common(w->vm)->console, .events = POLLIN},
+			{.fd = vm_common(w->vm)->pidfd, .events = POLLIN},
+		};
+		bool over = poll(&p[1], 1, 0) > 0; /* asked before the last look */
+		int r = file_read(AT_FDCWD, path, CONSOLE_MAX, &text, e);
+
+		if (r < 0)
+			return r;
+		if (strstr(buf_text(&text), arg))
+			return 0;
+		if (over)
+			return err_set(e, EIO, "QEMU ended before the guest said %s", arg);
+		r = deadline_poll(d, p, 2);
+		if (r < 0)
+			return err_set(e, -r, "the guest did not say %s", arg);
+		drain_console(p[0].fd);
+	}
+}
+
+/* Start and kill, so many times. */
+static int do_cycle(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	int n = atoi(arg);
+	int r = 0;
+
+	for (int i = 0; i < n && r == 0; i++) {
+		r = do_start(w, NULL, d, e);
+		if (r == 0)
+			r = do_kill(w, NULL, d, e);
+	}
+	return r;
+}
+
+/* Run a shell command with the VM as it is; its failure is ours. */
+static int do_sh(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	char pid[16];
+	const char *const argv[] = {"sh", "-c", arg, "sh", w->dir, pid, NULL};
+	int status = 0;
+	int r;
+
+	(void)snprintf(pid, sizeof(pid), "%d", (int)w->id.pid);
+	r = proc_run(argv, d, &status, e);
+	if (r == 0 && status != 0)
+		r = err_set(e, EIO, "status %d of: %s", status, arg);
+	return r;
+}
+
+/* clang-format off */
+static const struct verb {
+	const char *name;
+	bool has_arg;
+	int (*run)(struct world *w, const char *arg, const struct deadline *d, struct err *e);
+} verbs[] = {
+	{ "start",   false, do_start },
+	{ "freeze",  false, do_freeze },
+	{ "thaw",    false, do_thaw },
+	{ "kill",    false, do_kill },
+	{ "forget",  false, do_forget },
+	{ "open",    false, do_open },
+	{ "kill-id", false, do_kill_id },
+	{ "crash",   false, do_crash },
+	{ "ended",   true,  do_ended },
+	{ "send",    true,  do_send },
+	{ "expect",  true,  do_expect },
+	{ "cycle",   true,  do_cycle },
+	{ "sh",      true,  do_sh },
+};
+/* clang-format on */
+
+/* Carry one verb out. Return: the arguments used; 0 when it failed, after saying why. */
+static int run_verb(struct world *w, char **args)
+{
+	struct deadline d = deadline_in(VERB_LIMIT_MS, -1);
+	struct err e = {0};
+
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
+		if (strcmp(verbs[i].name, args[0]) != 0 || (verbs[i].has_arg && !args[1]))
+			continue;
+		if (verbs[i].run(w, args[1], &d, &e) == 0)
+			return verbs[i].has_arg ? 2 : 1;
+		(void)printf("%s: %s: %s\n", args[0], err_name(e.code), e.text);
+		return 0;
+	}
+	(void)printf("%s: no such verb\n", args[0]);
+	return 0;
+}
+
+static int open_log(const char *dir, const char *name)
+{
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+}
+
+static void find_disk(struct world *w)
+{
+	(void)snprintf(w->disk, sizeof(w->disk), "%s/disk.qcow2", w->dir);
+	w->spec.disk_format = VM_DISK_QCOW2;
+	if (access(w->disk, F_OK) < 0) {
+		(void)snprintf(w->disk, sizeof(w->disk), "%s/disk.raw", w->dir);
+		w->spec.disk_format = VM_DISK_RAW;
+	}
+	w->spec.disk = access(w->disk, F_OK) == 0 ? w->disk : NULL;
+}
+
+/* Parse "auto", "kvm", "tcg"; AUTO for what is none of them. */
+static enum vm_accel accel_of(const char *word)
+{
+	if (word && strcmp(word, vm_accel_name(VM_ACCEL_KVM)) == 0)
+		return VM_ACCEL_KVM;
+	if (word && strcmp(word, vm_accel_name(VM_ACCEL_TCG)) == 0)
+		return VM_ACCEL_TCG;
+	return VM_ACCEL_AUTO;
+}
+
+static int probe(const char *word)
+{
+	struct vm_host host;
+	struct err e = {0};
+
+	if (driver()->probe(accel_of(word), &host, &e) < 0) {
+		(void)printf("%s: %s\n", err_name(e.code), e.text);
+		return 1;
+	}
+	(void)printf("accel=%s\naccel_why=%s\nprogram=%s\nversion=%s\ntsc_khz=%u\n",
+		     vm_accel_name(host.accel), host.accel_why, host.program, host.version,
+		     host.tsc_khz);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct world w = {0};
+	struct err e = {0};
+	const char *port;
+	int at = 4;
+	int used = 1;
+
+	(void)setvbuf(stdout, NULL, _IOLBF, 0); /* only changes when lines appear */
+	if (argc >= 2 && strcmp(argv[1], "probe") == 0)
+		return probe(argv[2]);
+	if (argc < 5 || driver()->probe(accel_of(getenv("ACCEL")), &w.host, &e) < 0) {
+		(void)printf("cannot begin: %s\n", e.text);
+		return 1;
+	}
+	port = getenv("HOST_PORT");
+	w.dir = argv[1];
+	(void)snprintf(w.run, sizeof(w.run), "%s/run", w.dir);
+	w.spec = (struct vm_spec){.name = "sbxtest-1",
+				  .host = &w.host,
+				  .vcpus = 1,
+				  .memory_mib = MEMORY_MIB,
+				  .kernel = argv[2],
+				  .initrd = argv[3],
+				  .cmdline = getenv("CMDLINE"),
+				  .net = port ? VM_NET_USER : VM_NET_NONE,
+				  .tap_fd = -1,
+				  .host_addr = "127.0.0.1",
+				  .host_port = (uint16_t)(port ? atoi(port) : 0),
+				  .guest_port = GUEST_PORT,
+				  .mac = "02:00:00:00:00:01",
+				  .netns_fd = -1,
+				  .console_fd = open_log(w.dir, "console"),
+				  .stderr_fd = open_log(w.dir, "stderr"),
+				  .run_dir = w.run};
+	find_disk(&w);
+	while (at < argc && used > 0) {
+		used = run_verb(&w, argv + at);
+		at += used;
+	}
+	if (w.vm)
+		(void)run_verb(&w, (char *[]){(char[]){"kill"}, NULL});
+	return used > 0 ? 0 : 1;
+}
