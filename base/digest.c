@@ -175,5 +175,5 @@ void digest_hex(struct digest *d, char ret_hex[DIGEST_HEX_SIZE])
 		ret_hex[2 * i] = digits[sum[i] >> 4];
 		ret_hex[2 * i + 1] = digits[sum[i] & 15];
 	}
-	ret_hex[2 * DIGEST_BYTES] = '\0';
+	ret_hex[DIGEST_HEX_SIZE - 1] = '\0';
 }

@@ -30,15 +30,15 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 static void join(struct err *e, const char *head, const char *tail)
 {
 	char text[ERR_TEXT_SIZE];
-	size_t len = strlen(head), rest;
+	size_t len = strlen(head);
 
 	memcpy(text, head, len + 1);
 	if (len + 2 < sizeof(text)) {
+		size_t rest = strnlen(tail, sizeof(text) - len - 3);
+
 		memcpy(text + len, ": ", 2);
-		len += 2;
-		rest = strnlen(tail, sizeof(text) - len - 1);
-		memcpy(text + len, tail, rest);
-		text[len + rest] = '\0';
+		memcpy(text + len + 2, tail, rest);
+		text[len + 2 + rest] = '\0';
 	}
 	memcpy(e->text, text, sizeof(text));
 }

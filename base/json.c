@@ -11,6 +11,11 @@ enum {
 	JSON_KEY_SIZE = 128, /* bytes with the NUL of one step of a path */
 };
 
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 int json_parse(const char *text, size_t len, struct json_object **ret, struct err *e)
 {
 	struct json_tokener *tok;
@@ -38,7 +43,7 @@ int json_parse(const char *text, size_t len, struct json_object **ret, struct er
 	if (why != json_tokener_success)
 		return err_set(e, EBADMSG, "bad JSON at byte %zu: %s", end,
 			       json_tokener_error_desc(why));
-	while (end < len && memchr(" \t\r\n", text[end], 4))
+	while (end < len && is_space(text[end]))
 		end++;
 	if (end < len) {
 		json_object_put(o);

@@ -61,7 +61,7 @@ static const char *word_scan(const char *p, char **out)
 		char c = *p;
 
 		if (quote ? c == quote : (c == '"' || c == '\'')) {
-			quote = quote ? '\0' : c;
+			quote = (char)(quote ? 0 : c);
 			continue;
 		}
 		if (c == '\\' && quote != '\'') {

@@ -43,9 +43,9 @@ enum spawn_step {
 };
 
 static const char *const step_names[] = {
-    [STEP_SESSION] = "begin a session",         [STEP_NETNS] = "enter the network namespace",
-    [STEP_CGROUP] = "enter the cgroup",         [STEP_FDS] = "hand over its descriptors",
-    [STEP_HOOK] = "make its last preparations", [STEP_EXEC] = "execute the program",
+	[STEP_SESSION] = "begin a session",         [STEP_NETNS] = "enter the network namespace",
+	[STEP_CGROUP] = "enter the cgroup",         [STEP_FDS] = "hand over its descriptors",
+	[STEP_HOOK] = "make its last preparations", [STEP_EXEC] = "execute the program",
 };
 _Static_assert(sizeof(step_names) / sizeof(step_names[0]) == STEP_COUNT, "a name for each step");
 
@@ -118,8 +118,8 @@ static void child_reset_signals(const sigset_t *empty)
 	memset(&def, 0, sizeof(def));
 	def.sa_handler = SIG_DFL;
 	for (int sig = 1; sig < NSIG; sig++)
-		(void)sigaction(sig, &def, NULL);    /* KILL, STOP and libc's own refuse */
-	(void)sigprocmask(SIG_SETMASK, empty, NULL); /* cannot fail */
+		(void)sigaction(sig, &def, NULL);        /* KILL, STOP and libc's own refuse */
+	(void)pthread_sigmask(SIG_SETMASK, empty, NULL); /* cannot fail */
 }
 
 _Noreturn static void child_run(const struct plan *p)
@@ -145,6 +145,7 @@ _Noreturn static void child_run(const struct plan *p)
 	r = s->child ? s->child(s->child_arg) : 0;
 	if (r < 0)
 		child_fail(report_fd, STEP_HOOK, -r);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): it loses argv in the union */
 	(void)execve(p->path, argv.taken, environ); /* returns only on failure */
 	child_fail(report_fd, STEP_EXEC, errno);
 }
