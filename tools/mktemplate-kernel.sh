@@ -4,9 +4,10 @@
 #
 # Uses from sbx-mktemplate: die, say, need, is_root, absolute; work. Sets: cache, kernel, release, modules_root.
 
-# What the VMMs offer; mmio for the microvm machine, pci for the others. Dependencies follow by themselves.
-# crc32c-intel makes ext4's checksums cheap where the CPU can; elsewhere it is refused and passed over.
-MODULES='virtio_mmio virtio_pci virtio_blk virtio_net virtio-rng virtio_balloon crc32c-intel'
+# What the VMMs offer; dependencies follow by themselves. The agent loads a module with a path behind it only
+# where that path exists: mmio devices of ACPI (QEMU's microvm), or a PCI bus (everything else).
+MODULES='virtio_mmio=/sys/bus/acpi/devices/LNRO0005:00 virtio_pci=/sys/devices/pci0000:00
+	virtio_blk virtio_net virtio-rng virtio_balloon'
 KERNEL_PACKAGE=linux-image-cloud-amd64
 
 # ---- the cache ---------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ modules_depends() {
 	depmod -b "$modules_root" "$release"
 }
 
-# modules_copy OUT: the modules and their dependencies into OUT, in load order as OUT/order
+# modules_copy OUT: the modules and their dependencies into OUT, in load order as OUT/order: FILE [PATH]
 modules_copy() {
 	mkdir "$1"
 	: >"$1/order"
@@ -158,11 +159,19 @@ modules_copy() {
 	need modprobe kmod
 	modules_depends
 	for m in $MODULES; do
+		case $m in
+		*=*) only=${m#*=} ;;
+		*) only='' ;;
+		esac
 		# One that this kernel has built in, or not at all, is "builtin" or nothing here.
-		modprobe -d "$modules_root" -S "$release" --show-depends "$m" 2>/dev/null |
-			sed -n 's/^insmod \([^ ]*\).*/\1/p'
-	done | awk '!seen[$0]++' >"$work/modules"
-	while read -r file; do
+		modprobe -d "$modules_root" -S "$release" --show-depends "${m%%=*}" 2>/dev/null |
+			sed -n "s|^insmod \\([^ ]*\\).*|\\1 $only|p"
+	done >"$work/modules"
+	# A dependency of several comes once, and always.
+	awk '{ n[$1]++; if (n[$1] == 1) file[++count] = $1; only[$1] = $2 }
+		END { for (i = 1; i <= count; i++) print file[i], (n[file[i]] > 1 ? "" : only[file[i]]) }' \
+		"$work/modules" >"$work/modules.once"
+	while read -r file only; do
 		name=${file##*/}
 		case $name in
 		*.ko) cp "$file" "$1/$name" ;;
@@ -171,6 +180,6 @@ modules_copy() {
 		*.gz) name=${name%.gz} && gzip -dc "$file" >"$1/$name" ;;
 		*) die "do not know how to unpack the module $file" ;;
 		esac
-		printf '%s\n' "$name" >>"$1/order"
-	done <"$work/modules"
+		printf '%s\n' "$name${only:+ $only}" >>"$1/order"
+	done <"$work/modules.once"
 }
