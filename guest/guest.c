@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* guest/guest.c - the host's side of the agent: all calls but exec */
+#include "guest/guest.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/timefmt.h"
+#include "guest/call.h"
+#include "guest/env.h"
+
+enum {
+	HEALTH_MS = 250,
+};
+
+int guest_health(const struct guest *g, const struct deadline *d, struct err *e)
+{
+	struct deadline soon = deadline_within(d, HEALTH_MS);
+	AUTO_BUF answer = BUF_INIT;
+	int r = guest_ask(g, "GET", "/health", NULL, &soon, &answer, e);
+
+	if (r == 0 || r == -ECANCELED)
+		return r;
+	return err_set(e, EHOSTDOWN, "no guest agent answers at %s:%u", g->addr, g->port);
+}
+
+static int init_body(const struct guest *g, const struct guest_setup *s, struct buf *b)
+{
+	AUTO_JSON o = json_object_new_object();
+	char now[TIME_TEXT_SIZE];
+	const char *text;
+
+	if (!o || json_add_text(o, "accessToken", g->token) ||
+	    json_add_text(o, "timestamp", time_text(wall_ms(), now)) ||
+	    json_add_text(o, "hostname", s->hostname) || json_add_text(o, "defaultUser", s->user) ||
+	    json_add_text(o, "defaultWorkdir", s->cwd) || json_add_text(o, "dns", s->dns) ||
+	    env_add(o, "envVars", s->env))
+		return -ENOMEM;
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+	buf_adds(b, text ? text : "");
+	return text ? buf_error(b) : -ENOMEM;
+}
+
+/* What the agent says of itself; an agent that says nothing is an agent as well. */
+static int read_facts(const struct guest *g, const struct deadline *d, struct guest_facts *ret,
+		      struct err *e)
+{
+	AUTO_BUF answer = BUF_INIT;
+	AUTO_JSON o = NULL;
+	int r = guest_ask(g, "GET", "/health", NULL, d, &answer, e);
+
+	*ret = (struct guest_facts){0};
+	if (r)
+		return r;
+	if (answer.len && json_parse(buf_text(&answer), answer.len, &o, NULL) == 0) {
+		guest_said(json_text_at(o, "version", ""), ret->agent_version,
+			   sizeof(ret->agent_version));
+		guest_said(json_text_at(o, "kernel", ""), ret->kernel_version,
+			   sizeof(ret->kernel_version));
+	}
+	return 0;
+}
+
+int guest_init(const struct guest *g, const struct guest_setup *s, const struct deadline *d,
+	       struct guest_facts *ret_facts, struct err *e)
+{
+	AUTO_BUF body = BUF_INIT;
+	AUTO_BUF answer = BUF_INIT;
+	int r = init_body(g, s, &body);
+
+	if (r)
+		return err_set(e, ENOMEM, "no memory for the first call to the guest agent");
+	r = guest_ask(g, "POST", "/init", buf_text(&body), d, &answer, e);
+	return r ? r : read_facts(g, d, ret_facts, e);
+}
+
+int guest_sync(const struct guest *g, const struct deadline *d, struct err *e)
+{
+	AUTO_BUF answer = BUF_INIT;
+
+	return guest_ask(g, "POST", "/sync", NULL, d, &answer, e);
+}
+
+int guest_shutdown(const struct guest *g, const struct deadline *d, struct err *e)
+{
+	AUTO_BUF answer = BUF_INIT;
+
+	return guest_ask(g, "POST", "/shutdown", NULL, d, &answer, e);
+}
+
+int guest_mem_used(const struct guest *g, const struct deadline *d, uint64_t *ret_bytes,
+		   struct err *e)
+{
+	AUTO_BUF answer = BUF_INIT;
+	AUTO_JSON o = NULL;
+	int64_t used;
+	int r = guest_ask(g, "GET", "/metrics", NULL, d, &answer, e);
+
+	if (r)
+		return r;
+	if (json_parse(buf_text(&answer), answer.len, &o, NULL))
+		return err_set(e, EIO, "the guest agent's metrics are no JSON");
+	used = json_int_at(o, "mem_used", -1);
+	if (used < 0)
+		return err_set(e, EIO, "the guest agent's metrics do not tell its memory");
+	*ret_bytes = (uint64_t)used;
+	return 0;
+}
