@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* net/drop.c - taking slots down, one by one or all that nobody wants
+ *
+ * How it works: the namespace is dropped, and then the kernel is waited for to report that the host's link is gone,
+ * which it is some 30 ms later. To delete the link would take as long, with the lock over all links held.
+ * Only when somebody else holds the namespace (a shell in it, or a copy of /run/netns in a private mount
+ * namespace) the link is deleted. The wait is done without our lock, so removals overlap.
+ *
+ * Ours is a link whose alias names the instance and the serial, a namespace in which such a link is, and what
+ * is in our own table. A name alone is no proof.
+ */
+#include "net/drop.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "net/nl.h"
+#include "net/space.h"
+
+enum {
+	DROP_MS = 1000,   /* a dropped namespace goes within 30 ms, under emulation within 500 */
+	SWEEP_MS = 30000, /* for all slots of a sweep */
+};
+
+/* Wait for the host's link to go after its namespace was dropped. */
+int drop_wait(int watch_fd, const char *name, const struct deadline *d, struct err *e)
+{
+	struct deadline soon = deadline_within(d, DROP_MS);
+	struct deadline never = {.at_ms = INT64_MAX, .cancel_fd = -1};
+	struct nlr_link link = {.index = 0};
+	struct host *h = NULL;
+	int rc = nlr_watch_gone(watch_fd, name, &soon);
+
+	if (rc == 0)
+		return 0;
+	/* Somebody holds the namespace, or there is no time to wait: this deletes it before it returns. */
+	rc = host_lock(&never, &h, e);
+	if (rc < 0)
+		return rc;
+	rc = nlr_link_get(h->nl, name, &link, e);
+	if (rc == 0)
+		rc = nlr_link_delete(h->nl, link.index, e);
+	host_unlock(h);
+	return rc == -ENODEV ? 0 : rc;
+}
+
+/* Cut a slot off and drop its namespace. @ret_has_link: there is a link of ours to wait for. */
+int drop_begin(struct host *h, struct slot *s, bool *ret_has_link, struct err *e)
+{
+	bool is_known = s->netns_fd >= 0; /* from up() or alive(), which have looked */
+	struct nlr_link link = {.index = 0};
+	char name[SLOT_NAME_SIZE];
+	char alias[ALIAS_SIZE];
+	int rc = 0;
+
+	(void)slot_name(h->instance, s->serial, name);
+	(void)slot_alias(h->instance, s->serial, alias);
+	rc = nlr_link_get(h->nl, name, &link, e);
+	*ret_has_link = rc == 0 && strcmp(link.alias, alias) == 0;
+	if (rc < 0 && rc != -ENODEV)
+		return rc;
+	rc = host_expel(h, name, e);
+	if (rc == 0 && (is_known || space_is_ours(name, alias)))
+		rc = space_unmount(name, e);
+	if (rc < 0)
+		return rc;
+	fd_close(steal_fd(&s->tap_fd));
+	fd_close(steal_fd(&s->netns_fd));
+	return 0;
+}
+
+/* Serials that bear our name somewhere; each may be in it several times. */
+struct found {
+	const struct host *host;
+	uint32_t *serials; /* owned */
+	size_t count, room;
+	bool failed;
+};
+
+static void found_add(struct found *f, uint32_t serial)
+{
+	if (f->count == f->room) {
+		size_t room = f->room ? f->room * 2 : 64;
+		void *serials = reallocarray(f->serials, room, sizeof(serial));
+
+		f->failed = f->failed || !serials;
+		if (!serials)
+			return;
+		f->serials = serials;
+		f->room = room;
+	}
+	f->serials[f->count++] = serial;
+}
+
+static void found_link(const struct nlr_link *link, void *arg)
+{
+	struct found *f = arg;
+	char alias[ALIAS_SIZE];
+	uint32_t serial = 0;
+
+	if (slot_name_parse(f->host->instance, link->name, &serial) &&
+	    strcmp(link->alias, slot_alias(f->host->instance, serial, alias)) == 0)
+		found_add(f, serial);
+}
+
+static void found_space(const char *name, void *arg)
+{
+	struct found *f = arg;
+	char alias[ALIAS_SIZE];
+	uint32_t serial = 0;
+
+	if (slot_name_parse(f->host->instance, name, &serial) &&
+	    space_is_ours(name, slot_alias(f->host->instance, serial, alias)))
+		found_add(f, serial);
+}
+
+static void found_element(const char *name, void *arg)
+{
+	struct found *f = arg;
+	uint32_t serial = 0;
+
+	if (slot_name_parse(f->host->instance, name, &serial))
+		found_add(f, serial);
+}
+
+static int serial_compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a;
+	uint32_t y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Each serial once, in order, without those that are wanted. */
+static void found_reduce(struct found *f, bool (*wanted)(uint32_t serial, void *arg), void *arg)
+{
+	size_t kept = 0;
+
+	if (f->count)
+		qsort(f->serials, f->count, sizeof(*f->serials), serial_compare);
+	for (size_t i = 0; i < f->count; i++) {
+		uint32_t serial = f->serials[i];
+
+		if ((kept == 0 || f->serials[kept - 1] != serial) && !wanted(serial, arg))
+			f->serials[kept++] = serial;
+	}
+	f->count = kept;
+}
+
+static int found_fill(struct host *h, struct found *f, struct err *e)
+{
+	int rc = nlr_links(h->nl, found_link, f, e);
+
+	if (rc == 0)
+		rc = space_names(found_space, f, e);
+	if (rc == 0)
+		rc = host_admitted(h, found_element, f, e);
+	if (rc == 0 && f->failed)
+		rc = err_set(e, ENOMEM, "no memory for the list of network slots");
+	return rc;
+}
+
+/* @has_link: as long as the list; which of them are to be waited for. */
+static int drop_all(struct host *h, struct found *f, bool *has_link, struct err *e)
+{
+	for (size_t i = 0; i < f->count; i++) {
+		struct slot s = {.serial = f->serials[i], .netns_fd = -1, .tap_fd = -1};
+		int rc = drop_begin(h, &s, &has_link[i], e);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct err *e)
+{
+	struct deadline d = deadline_in(SWEEP_MS, -1);
+	char name[SLOT_NAME_SIZE];
+	char instance[INSTANCE_LEN + 1];
+	struct found f = {.serials = NULL};
+	AUTO_FREE uint32_t *serials = NULL;
+	AUTO_FREE bool *has_link = NULL;
+	AUTO_FD watch_fd = -1;
+	struct host *h = NULL;
+	int rc = nlr_watch_open(&watch_fd, e);
+
+	if (rc == 0)
+		rc = host_lock(&d, &h, e);
+	if (rc < 0)
+		return rc;
+	f.host = h;
+	memcpy(instance, h->instance, sizeof(instance));
+	rc = found_fill(h, &f, e);
+	serials = f.serials;
+	if (rc == 0) {
+		found_reduce(&f, wanted, arg);
+		has_link = calloc(f.count + 1, sizeof(*has_link));
+		rc = has_link ? drop_all(h, &f, has_link, e) : err_set(e, ENOMEM, "no memory");
+	}
+	host_unlock(h);
+	for (size_t i = 0; rc == 0 && i < f.count; i++)
+		if (has_link[i])
+			rc = drop_wait(watch_fd, slot_name(instance, serials[i], name), &d, e);
+	return rc < 0 ? rc : (int)f.count;
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* net/host.c - the host's own side of all slots: addresses claimed, nftables table, forwarding
+ *
+ * How it works
+ * The block of addresses is claimed by an unreachable route to all of it, whose metric holds the instance: other
+ * instances and other programs see that it is taken, the next daemon finds its own again, and what is sent to
+ * a slot that is not there fails at once instead of leaving by the default route. Looking and claiming is done
+ * under a lock on /run/netns, so that two instances do not choose the same.
+ *
+ * The table `sbxfs-<instance>` has rules for the pattern of our link names and one set of links that are
+ * admitted, so that a slot costs one element. Guests reach neither the host nor each other nor private addresses; the
+ * host alone begins connections to guests. Tables of others (docker, firewalld) are passed as well, in any
+ * order: what they drop stays dropped whatever we accept, so a host that drops forwarded packets by
+ * default needs a rule of its own for links named sbx*.
+ *
+ * Forwarding is turned on for the whole host if it was off, and stays on: others may rely on it by the time we end.
+ */
+#include "net/host.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "net/nft.h"
+#include "net/nl.h"
+#include "net/setting.h"
+#include "net/space.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct host host; /* guarded by lock; nl is NULL before init */
+
+/* '@' stands for the instance, '%' for the block, '!' for what is closed to guests. One transaction: there is no
+ * moment without rules, and the set keeps its elements. */
+static const char table_text[] =
+	"add table ip sbxfs-@\n"
+	"add set ip sbxfs-@ slots { type ifname; }\n"
+	"add chain ip sbxfs-@ input { type filter hook input priority 0; policy accept; }\n"
+	"add chain ip sbxfs-@ forward { type filter hook forward priority 0; policy accept; }\n"
+	"add chain ip sbxfs-@ from_guest\n"
+	"add chain ip sbxfs-@ to_guest\n"
+	"add chain ip sbxfs-@ postrouting { type nat hook postrouting priority 100; policy accept; }\n"
+	"flush chain ip sbxfs-@ input\n"
+	"flush chain ip sbxfs-@ forward\n"
+	"flush chain ip sbxfs-@ from_guest\n"
+	"flush chain ip sbxfs-@ to_guest\n"
+	"flush chain ip sbxfs-@ postrouting\n"
+	"add rule ip sbxfs-@ input iifname @slots ct state established,related accept\n"
+	"add rule ip sbxfs-@ input iifname \"sbx@*\" drop\n"
+	"add rule ip sbxfs-@ forward iifname \"sbx@*\" jump from_guest\n"
+	"add rule ip sbxfs-@ forward oifname \"sbx@*\" jump to_guest\n"
+	"add rule ip sbxfs-@ from_guest iifname != @slots drop\n"
+	"add rule ip sbxfs-@ from_guest ip saddr != % drop\n"
+	"add rule ip sbxfs-@ from_guest oifname \"sbx*\" drop\n"
+	"add rule ip sbxfs-@ from_guest ip daddr { ! } drop\n"
+	"add rule ip sbxfs-@ from_guest accept\n"
+	"add rule ip sbxfs-@ to_guest ct state established,related accept\n"
+	"add rule ip sbxfs-@ to_guest drop\n"
+	"add rule ip sbxfs-@ postrouting ip saddr % oifname != \"sbx@*\" masquerade\n";
+
+static void add_range(struct buf *b, struct addr_range r)
+{
+	char text[SLOT_ADDR_SIZE];
+
+	buf_addf(b, "%s/%u", addr_text(r.addr, text), r.prefix);
+}
+
+static int table_make(struct host *h, struct err *e)
+{
+	AUTO_BUF b = BUF_INIT;
+
+	for (const char *p = table_text; *p; p++) {
+		/* "@slots" is nftables' own. */
+		if (*p == '@' && strncmp(p, "@slots", 6) != 0)
+			buf_adds(&b, h->instance);
+		else if (*p == '%')
+			add_range(&b, h->pool.block);
+		else if (*p == '!' && p[1] != '=')
+			for (const struct addr_range *r = addr_closed; r->prefix; r++) {
+				buf_adds(&b, r == addr_closed ? "" : ", ");
+				add_range(&b, *r);
+			}
+		else
+			buf_addc(&b, *p);
+	}
+	if (buf_error(&b))
+		return err_set(e, ENOMEM, "no memory for the nftables commands");
+	return nft_run(h->nft, buf_text(&b), NULL, e);
+}
+
+/* Other programs' metrics are small numbers. */
+static uint32_t claim_metric(const char *instance)
+{
+	return UINT32_C(0x53000000) | instance_bits(instance);
+}
+
+static struct nlr_route claim_route(const struct host *h)
+{
+	return (struct nlr_route){.dst = h->pool.block.addr,
+				  .prefix = h->pool.block.prefix,
+				  .metric = claim_metric(h->instance),
+				  .is_unreachable = true};
+}
+
+struct used {
+	struct addr_range *ranges; /* owned */
+	size_t count, room;
+	uint32_t metric; /* of our own claim */
+	struct addr_range own;
+	bool has_own, failed;
+};
+
+static void used_add(const struct nlr_route *r, void *arg)
+{
+	struct used *u = arg;
+	struct addr_range range = addr_range_of(r->dst, r->prefix);
+
+	if (r->is_unreachable && r->metric == u->metric && r->prefix >= 16 && r->prefix <= 28) {
+		u->own = range;
+		u->has_own = true;
+	}
+	/* A default route, also when it is written as two halves, leads there only what has no other way. */
+	if (r->prefix <= 1)
+		return;
+	if (u->count == u->room) {
+		size_t room = u->room ? u->room * 2 : 64;
+		void *ranges = reallocarray(u->ranges, room, sizeof(range));
+
+		u->failed = u->failed || !ranges;
+		if (!ranges)
+			return;
+		u->ranges = ranges;
+		u->room = room;
+	}
+	u->ranges[u->count++] = range;
+}
+
+/* Find the block that is ours already, or claim one. */
+static int pool_claim(struct host *h, struct err *e)
+{
+	struct used u = {.metric = claim_metric(h->instance)};
+	struct nlr_route claim;
+	AUTO_FREE void *ranges = NULL;
+	AUTO_FD dir_fd = -1; /* holds the lock until the end */
+	int rc = space_dir_lock(&dir_fd, e);
+
+	if (rc < 0)
+		return rc;
+	rc = nlr_routes(h->nl, used_add, &u, e);
+	ranges = u.ranges;
+	if (rc == 0 && u.failed)
+		rc = err_set(e, ENOMEM, "no memory for the list of routes");
+	if (rc < 0)
+		return rc;
+	if (u.has_own) {
+		h->pool = pool_in(u.own);
+		return 0;
+	}
+	if (pool_find(u.ranges, u.count, &h->pool) < 0)
+		return err_set(e, EADDRINUSE,
+			       "every block of addresses that slots could use overlaps a route "
+			       "of this host; remove one (see ip route), or use --net user");
+	claim = claim_route(h);
+	return nlr_route_add(h->nl, &claim, e);
+}
+
+static int forwarding_on(struct err *e)
+{
+	char value = '0';
+	int rc = setting_read("ipv4/ip_forward", &value, e);
+
+	if (rc < 0 || value != '0')
+		return rc;
+	rc = setting_write("ipv4/ip_forward", "1", e);
+	if (rc == 0)
+		log_info("net: IPv4 forwarding (net.ipv4.ip_forward) was off; turned it on for "
+			 "the whole host, it stays on");
+	return rc;
+}
+
+static void count_ours(const struct nlr_link *link, void *arg)
+{
+	char alias[ALIAS_SIZE];
+	uint32_t serial = 0;
+
+	if (slot_name_parse(host.instance, link->name, &serial) &&
+	    strcmp(link->alias, slot_alias(host.instance, serial, alias)) == 0)
+		++*(unsigned *)arg;
+}
+
+static void host_close(struct host *h)
+{
+	nft_close(h->nft);
+	nlr_close(h->nl);
+	*h = (struct host){.nl = NULL};
+}
+
+/* With the lock held. */
+static void host_undo(struct host *h)
+{
+	struct nlr_route claim = claim_route(h);
+	char commands[96];
+	unsigned count = 0;
+
+	if (!h->nl)
+		return;
+	if (!h->nft || nlr_links(h->nl, count_ours, &count, NULL) < 0 || count > 0) {
+		host_close(h);
+		return;
+	}
+	/* Adding first makes the deletion succeed when it is gone already. */
+	(void)snprintf(commands, sizeof(commands),
+		       "add table ip sbxfs-%s\ndelete table ip sbxfs-%s\n", h->instance,
+		       h->instance); /* always fits */
+	if (nft_run(h->nft, commands, NULL, NULL) < 0)
+		log_warning("net: cannot remove the nftables table sbxfs-%s, ignoring",
+			    h->instance);
+	if (h->pool.total && nlr_route_delete(h->nl, &claim, NULL) < 0)
+		log_warning("net: cannot remove the route that claims the addresses, ignoring");
+	host_close(h);
+}
+
+int host_init(const char *instance, uint32_t *ret_total, struct err *e)
+{
+	struct host *h = &host;
+	int rc = 0;
+
+	if (!instance_is_valid(instance))
+		return err_set(e, EINVAL, "not an instance: %s", instance);
+	(void)pthread_mutex_lock(&lock); /* fails only for a mutex of another kind */
+	host_close(h);
+	memcpy(h->instance, instance, INSTANCE_LEN + 1);
+	rc = nlr_open(&h->nl, e);
+	if (rc == 0)
+		rc = nft_open(&h->nft, e);
+	if (rc == 0)
+		rc = pool_claim(h, e);
+	/* The rules come before forwarding: there is no moment in which all is let through. */
+	if (rc == 0)
+		rc = table_make(h, e);
+	if (rc == 0)
+		rc = forwarding_on(e);
+	if (rc < 0)
+		host_undo(h);
+	else
+		*ret_total = h->pool.total;
+	(void)pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+void host_done(void)
+{
+	(void)pthread_mutex_lock(&lock); /* as above */
+	host_undo(&host);
+	(void)pthread_mutex_unlock(&lock);
+}
+
+int host_lock(const struct deadline *d, struct host **ret, struct err *e)
+{
+	int rc = 0;
+
+	if (d->at_ms == INT64_MAX) {
+		rc = pthread_mutex_lock(&lock);
+	} else {
+		struct timespec until = {.tv_sec = d->at_ms / 1000,
+					 .tv_nsec = d->at_ms % 1000 * 1000000};
+
+		rc = pthread_mutex_clocklock(&lock, CLOCK_MONOTONIC, &until);
+	}
+	if (rc)
+		return err_sys(e, rc, "waiting for other work on the network");
+	if (!host.nl) {
+		(void)pthread_mutex_unlock(&lock);
+		return err_set(e, EIO, "the network was not set up");
+	}
+	*ret = &host;
+	return 0;
+}
+
+void host_unlock(struct host *h)
+{
+	(void)h; /* there is one; the parameter keeps it from being used without the lock */
+	(void)pthread_mutex_unlock(&lock);
+}
+
+/* Run "add element", and after it "delete element" if @is_gone: the pair succeeds whether it was there or not. */
+static int element_run(struct host *h, const char *link, bool is_gone, struct err *e)
+{
+	AUTO_BUF b = BUF_INIT;
+	int rc = 0;
+
+	buf_addf(&b, "add element ip sbxfs-%s slots { \"%s\" }\n", h->instance, link);
+	if (is_gone)
+		buf_addf(&b, "delete element ip sbxfs-%s slots { \"%s\" }\n", h->instance, link);
+	if (buf_error(&b))
+		return err_set(e, ENOMEM, "no memory for an nftables command");
+	if (nft_run(h->nft, buf_text(&b), NULL, NULL) == 0)
+		return 0;
+	/* `nft flush ruleset` of an administrator takes ours too. */
+	rc = table_make(h, e);
+	return rc < 0 ? rc : nft_run(h->nft, buf_text(&b), NULL, e);
+}
+
+int host_admit(struct host *h, const char *link, struct err *e)
+{
+	return element_run(h, link, false, e);
+}
+
+int host_expel(struct host *h, const char *link, struct err *e)
+{
+	return element_run(h, link, true, e);
+}
+
+int host_admitted(struct host *h, void (*fn)(const char *link, void *arg), void *arg, struct err *e)
+{
+	AUTO_BUF b = BUF_INIT;
+	char command[64];
+	char *cursor = NULL;
+	int rc = 0;
+
+	(void)snprintf(command, sizeof(command), "list set ip sbxfs-%s slots\n",
+		       h->instance); /* always fits */
+	rc = nft_run(h->nft, command, &b, e);
+	if (rc < 0)
+		return rc;
+	/* The only quoted words of the answer are the elements. */
+	for (char *p = b.data ? strchr(b.data, '"') : NULL; p; p = strchr(p, '"')) {
+		char *name = strtok_r(p + 1, "\"", &cursor);
+
+		if (!name || !cursor)
+			break;
+		fn(name, arg);
+		p = cursor;
+	}
+	return 0;
+}

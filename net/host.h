@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* net/host.h - the host's own side of all slots: addresses claimed, nftables table, forwarding */
+#ifndef SBXFS_NET_HOST_H
+#define SBXFS_NET_HOST_H
+
+#include "base/deadline.h"
+#include "base/err.h"
+#include "net/name.h"
+#include "net/pool.h"
+
+struct nlr;
+struct nft_ctx;
+
+/* What is there while init() holds; used between host_lock() and host_unlock() only. */
+struct host {
+	char instance[INSTANCE_LEN + 1];
+	struct pool pool;
+	struct nlr *nl;      /* in the host's namespace */
+	struct nft_ctx *nft; /* there as well */
+};
+
+/**
+ * host_init() - Claim a block of addresses, make the table, turn on forwarding; a second call begins anew
+ *
+ * Slots of this instance that are up keep their block and go on working.
+ * Return: 0; -EADDRINUSE when every block of the list is in use; another negative errno.
+ */
+int host_init(const char *instance, uint32_t *ret_total, struct err *e);
+
+/* Close all; give up table and block if no link of this instance is left. */
+void host_done(void);
+
+/* Return: 0 and @ret, locked; -EIO before host_init(); -ETIMEDOUT. */
+int host_lock(const struct deadline *d, struct host **ret, struct err *e);
+void host_unlock(struct host *h);
+
+/* Let the link of this name take part, or no longer; both may be repeated. */
+int host_admit(struct host *h, const char *link, struct err *e);
+int host_expel(struct host *h, const char *link, struct err *e);
+
+/* Call @fn for every link name that was admitted, whether there is such a link or not. */
+int host_admitted(struct host *h, void (*fn)(const char *link, void *arg), void *arg,
+		  struct err *e);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* net/netns.c - slots made of a network namespace, a veth pair, a tap and nftables
+ *
+ * How it works: up() gives the namespace its name below /run/netns last. Until then a crash leaves nothing: only
+ * the process holds the namespace, which takes both ends of the veth pair with it. With the name the slot
+ * outlives the daemon. What is in a slot is in wire.c, how it goes in drop.c, what all share in host.c.
+ *
+ * All changes are made one at a time, under the lock of host.c: the kernel has one lock over all links anyhow.
+ * A tap takes one opener: when the VMM has it still after a restart of the daemon, alive() leaves tap_fd at -1.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "net/driver.h"
+#include "net/drop.h"
+#include "net/host.h"
+#include "net/nft.h"
+#include "net/nl.h"
+#include "net/space.h"
+#include "net/wire.h"
+
+/* What up() may return of what can go wrong; the text says the rest. */
+static int rc_up(int rc, struct err *e)
+{
+	if (rc == 0 || rc == -EADDRINUSE || rc == -ECANCELED || rc == -ETIMEDOUT)
+		return rc;
+	if (e)
+		e->code = EIO;
+	return -EIO;
+}
+
+/* Make what up() makes, in a namespace that goes again, so that nothing of the host's is touched. */
+static int netns_probe(char *why, size_t why_size, struct err *e)
+{
+	struct space a = SPACE_NONE;
+	struct space b = SPACE_NONE;
+	struct nlr_veth_end here = {.name = "probe", .mac = wire_outer_mac};
+	struct nlr_veth_end there = {.name = SPACE_LINK, .mac = wire_inner_mac};
+	int rc = space_make(&a, e);
+
+	if (rc == 0)
+		rc = space_make(&b, e);
+	if (rc == 0)
+		rc = nlr_veth_add(a.nl, &here, &there, b.ns_fd, e);
+	if (rc == 0)
+		rc = nft_run(a.nft,
+			     "add table ip sbxfs\nadd chain ip sbxfs out { type nat hook "
+			     "postrouting priority 100; }\n",
+			     NULL, e);
+	space_done(&a);
+	space_done(&b);
+	if (rc < 0) {
+		(void)err_wrap(e, "network namespaces (they need root, veth, tun and nf_tables)");
+		if (e)
+			e->code = ENOTSUP;
+		return -ENOTSUP;
+	}
+	(void)snprintf(why, why_size, "network namespaces, veth, tap and nftables work");
+	return 0;
+}
+
+static int netns_init(const char *instance, uint32_t *ret_total, struct err *e)
+{
+	return rc_up(host_init(instance, ret_total, e), e);
+}
+
+static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, struct slot *ret,
+		    struct err *e)
+{
+	struct slot s = {.index = index, .serial = serial};
+	struct space in = SPACE_NONE;
+	struct host *h = NULL;
+	AUTO_FD watch_fd = -1;
+	bool has_link = false;
+	int rc = nlr_watch_open(&watch_fd, e);
+
+	if (rc == 0)
+		rc = host_lock(d, &h, e);
+	if (rc < 0)
+		return rc_up(rc, e);
+	wire_describe(h, &s);
+	if (index >= h->pool.total)
+		rc = err_set(e, EIO, "there is no network slot %u, the last is %u", index,
+			     h->pool.total - 1);
+	else if (deadline_cancelled(d))
+		rc = err_set(e, ECANCELED, "cancelled before network slot %u was made", index);
+	if (rc == 0)
+		rc = space_make(&in, e);
+	if (rc == 0)
+		rc = wire_up(h, &s, &in, &has_link, e);
+	if (rc == 0) {
+		s.netns_fd = steal_fd(&in.ns_fd);
+		s.tap_fd = steal_fd(&in.tap_fd);
+		*ret = s;
+	} else if (has_link) {
+		(void)host_expel(h, s.link, NULL); /* the first failure is the one to report */
+	}
+	space_done(&in);
+	host_unlock(h);
+	if (rc < 0 && has_link)
+		(void)drop_wait(watch_fd, s.link, d, NULL); /* as above */
+	return rc_up(rc, e);
+}
+
+static int netns_down(struct slot *s, const struct deadline *d, struct err *e)
+{
+	char name[SLOT_NAME_SIZE];
+	struct host *h = NULL;
+	AUTO_FD watch_fd = -1;
+	bool has_link = false;
+	int rc = nlr_watch_open(&watch_fd, e);
+
+	if (rc == 0)
+		rc = host_lock(d, &h, e);
+	if (rc == 0) {
+		rc = drop_begin(h, s, &has_link, e);
+		(void)slot_name(h->instance, s->serial, name);
+		host_unlock(h);
+	}
+	if (rc == 0 && has_link)
+		rc = drop_wait(watch_fd, name, d, e);
+	if (rc == 0)
+		return 0;
+	(void)err_wrap(e, "network slot %u is not gone yet, it is tried again", s->index);
+	rc = rc == -ETIMEDOUT ? -EBUSY : -EIO;
+	if (e)
+		e->code = -rc;
+	return rc;
+}
+
+static bool netns_alive(struct slot *s)
+{
+	struct deadline never = {.at_ms = INT64_MAX, .cancel_fd = -1};
+	struct space in = SPACE_NONE;
+	struct nlr_link link = {.index = 0};
+	struct host *h = NULL;
+	char alias[ALIAS_SIZE];
+	AUTO_FD ns_fd = -1;
+	int rc = host_lock(&never, &h, NULL);
+
+	if (rc < 0)
+		return false;
+	wire_describe(h, s);
+	(void)slot_alias(h->instance, s->serial, alias);
+	rc = s->index < h->pool.total ? space_open(s->link, &ns_fd, NULL) : -EINVAL;
+	if (rc == 0)
+		rc = space_enter(ns_fd, alias, &in, NULL);
+	if (rc == 0)
+		rc = nlr_link_get(h->nl, s->link, &link, NULL);
+	if (rc == 0 && (!link.is_up || strcmp(link.alias, alias) != 0))
+		rc = -ENODEV;
+	/* Repeated rather than asked: somebody may have removed the whole table since. */
+	if (rc == 0)
+		rc = host_admit(h, s->link, NULL);
+	if (rc == 0) {
+		s->netns_fd = steal_fd(&in.ns_fd);
+		s->tap_fd = steal_fd(&in.tap_fd);
+	}
+	space_done(&in);
+	host_unlock(h);
+	return rc == 0;
+}
+
+static int netns_sweep(const char *instance, bool (*wanted)(uint32_t serial, void *arg), void *arg,
+		       struct err *e)
+{
+	(void)instance; /* the one that init() was given */
+	return drop_unwanted(wanted, arg, e);
+}
+
+const struct slot_driver slot_netns = {
+	.name = "netns",
+	.is_user = false,
+	.probe = netns_probe,
+	.init = netns_init,
+	.done = host_done,
+	.up = netns_up,
+	.down = netns_down,
+	.alive = netns_alive,
+	.sweep = netns_sweep,
+};

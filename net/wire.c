@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* net/wire.c - what is in a slot: addresses, links, routes and tables on both sides of its namespace
+ *
+ * How it works
+ *
+ *     guest 169.254.0.21 -- tap0 169.254.0.22 [namespace] eth0 pair+1 -- sbx<...> pair [host] -- the world
+ *
+ * Inside all slots are alike, so that a saved guest can go on in any. The namespace translates: what the host
+ * sends to the slot's own address goes to the guest, what the guest sends leaves with the namespace's address
+ * of the pair, and is translated once more by the host's table. Nothing else passes the namespace. Strict
+ * rp_filter is no obstacle: every packet comes in where its answer would go out. The guest's resolver is not
+ * let through when it has a private address, so such a one is not given to the guest either.
+ *
+ * Link managers (NetworkManager, systemd-networkd) must leave sbx* alone; the fixed MACs keep udev from
+ * giving its own.
+ */
+#include "net/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "net/driver.h"
+#include "net/nft.h"
+#include "net/nl.h"
+#include "net/setting.h"
+
+#define GUEST_IP   "169.254.0.21"
+#define GATEWAY_IP "169.254.0.22"
+
+enum {
+	GUEST_ADDR = (int)0xa9fe0015,   /* GUEST_IP */
+	GATEWAY_ADDR = (int)0xa9fe0016, /* GATEWAY_IP */
+	GUEST_PREFIX = 30,
+	PAIR_PREFIX = 31,   /* RFC 3021 */
+	RESOLV_MAX = 65536, /* bytes of resolv.conf that are looked at */
+};
+
+/* Locally administered. The tap's is what a saved guest has as its gateway, so it never changes; the pair's
+ * are the same in every slot, each pair being a segment of its own. */
+static const uint8_t guest_mac[MAC_LEN] = {0x02, 0xfc, 0, 0, 0, 5};
+static const uint8_t tap_mac[MAC_LEN] = {0x02, 0xfc, 0, 0, 0, 6};
+const uint8_t wire_outer_mac[MAC_LEN] = {0x02, 0xfc, 0, 0, 0, 1};
+const uint8_t wire_inner_mac[MAC_LEN] = {0x02, 0xfc, 0, 0, 0, 2};
+
+/* Arguments: the slot's address, the namespace's address of the pair. */
+#define SPACE_TABLE                                                                                \
+	"add table ip sbxfs\n"                                                                     \
+	"add chain ip sbxfs in { type nat hook prerouting priority -100; policy accept; }\n"       \
+	"add chain ip sbxfs out { type nat hook postrouting priority 100; policy accept; }\n"      \
+	"add chain ip sbxfs pass { type filter hook forward priority 0; policy drop; }\n"          \
+	"add chain ip sbxfs here { type filter hook input priority 0; policy drop; }\n"            \
+	"add rule ip sbxfs in iifname " SPACE_LINK " ip daddr %s dnat to " GUEST_IP "\n"           \
+	"add rule ip sbxfs out oifname " SPACE_LINK " ip saddr " GUEST_IP " snat to %s\n"          \
+	"add rule ip sbxfs pass iifname " SPACE_TAP " oifname " SPACE_LINK " ip saddr " GUEST_IP   \
+	" accept\n"                                                                                \
+	"add rule ip sbxfs pass iifname " SPACE_LINK " oifname " SPACE_TAP                         \
+	" ct state established,related accept\n"                                                   \
+	"add rule ip sbxfs pass iifname " SPACE_LINK " oifname " SPACE_TAP                         \
+	" ct status dnat accept\n"                                                                 \
+	"add rule ip sbxfs here iifname " SPACE_TAP " icmp type echo-request accept\n"
+
+/* The same names stand for a slot that is still going: another index and serial is to be tried. */
+static int rc_taken(int rc, struct err *e)
+{
+	if (rc != -EEXIST)
+		return rc;
+	if (e)
+		e->code = EADDRINUSE;
+	return -EADDRINUSE;
+}
+
+static void resolver_text(char ret[SLOT_ADDR_SIZE])
+{
+	AUTO_BUF b = BUF_INIT;
+
+	/* A host without the file has no resolver, which is what an empty text says. */
+	(void)file_read(AT_FDCWD, "/etc/resolv.conf", RESOLV_MAX, &b, NULL);
+	resolver_find(buf_text(&b), ret);
+}
+
+/* All text about a slot; it follows from index, serial and pool. */
+void wire_describe(const struct host *h, struct slot *s)
+{
+	*s = (struct slot){
+		.index = s->index,
+		.serial = s->serial,
+		.agent_port = SLOT_AGENT_PORT,
+		.guest_ip = GUEST_IP,
+		.guest_prefix = GUEST_PREFIX,
+		.gateway = GATEWAY_IP,
+		.mac = SLOT_GUEST_MAC,
+		.netns_fd = -1,
+		.tap_fd = -1,
+	};
+	(void)addr_text(pool_guest(&h->pool, s->index), s->host_ip);
+	(void)addr_text(pool_guest(&h->pool, s->index), s->agent_addr);
+	(void)slot_name(h->instance, s->serial, s->link);
+	(void)snprintf(s->netns, sizeof(s->netns), NETNS_DIR "/%s", s->link); /* always fits */
+	resolver_text(s->dns);
+}
+
+/* The host's end of the pair: no IPv6, the address, up, the route to the guest. */
+static int outer_set(struct host *h, const struct slot *s, struct err *e)
+{
+	struct nlr_route route = {.dst = pool_guest(&h->pool, s->index),
+				  .prefix = 32,
+				  .gateway = pool_inner(&h->pool, s->index)};
+	struct nlr_link link = {.index = 0};
+	char alias[ALIAS_SIZE];
+	char setting[64];
+	int rc = 0;
+
+	(void)snprintf(setting, sizeof(setting), "ipv6/conf/%s/disable_ipv6",
+		       s->link); /* always fits */
+	rc = setting_write(setting, "1", e);
+	if (rc == 0 || rc == -ENOENT)
+		rc = nlr_link_get(h->nl, s->link, &link, e);
+	if (rc == 0)
+		rc = nlr_addr_add(h->nl, link.index, pool_outer(&h->pool, s->index), PAIR_PREFIX,
+				  e);
+	if (rc == 0)
+		rc = nlr_link_up(h->nl, link.index, slot_alias(h->instance, s->serial, alias), NULL,
+				 e);
+	route.index = link.index;
+	return rc < 0 ? rc : nlr_route_add(h->nl, &route, e);
+}
+
+/* Both links inside, the guest as a neighbour that need not be asked for, the way out. */
+static int inner_set(const struct host *h, const struct slot *s, const struct space *in,
+		     struct err *e)
+{
+	struct nlr_route out = {.gateway = pool_outer(&h->pool, s->index)};
+	struct nlr_link tap = {.index = 0};
+	struct nlr_link link = {.index = 0};
+	char alias[ALIAS_SIZE];
+	int rc = nlr_link_get(in->nl, SPACE_TAP, &tap, e);
+
+	(void)slot_alias(h->instance, s->serial, alias);
+	if (rc == 0)
+		rc = nlr_link_get(in->nl, SPACE_LINK, &link, e);
+	if (rc == 0)
+		rc = nlr_addr_add(in->nl, tap.index, (uint32_t)GATEWAY_ADDR, GUEST_PREFIX, e);
+	if (rc == 0)
+		rc = nlr_link_up(in->nl, tap.index, alias, tap_mac, e);
+	if (rc == 0)
+		rc = nlr_neigh_add(in->nl, tap.index, (uint32_t)GUEST_ADDR, guest_mac, e);
+	if (rc == 0)
+		rc = nlr_addr_add(in->nl, link.index, pool_inner(&h->pool, s->index), PAIR_PREFIX,
+				  e);
+	if (rc == 0)
+		rc = nlr_link_up(in->nl, link.index, alias, NULL, e);
+	out.index = link.index;
+	return rc < 0 ? rc : nlr_route_add(in->nl, &out, e);
+}
+
+static int inner_table(const struct host *h, const struct slot *s, const struct space *in,
+		       struct err *e)
+{
+	char inner[SLOT_ADDR_SIZE];
+	AUTO_BUF b = BUF_INIT;
+
+	buf_addf(&b, SPACE_TABLE, s->host_ip, addr_text(pool_inner(&h->pool, s->index), inner));
+	if (buf_error(&b))
+		return err_set(e, ENOMEM, "no memory for the nftables commands");
+	return nft_run(in->nft, buf_text(&b), NULL, e);
+}
+
+/* Everything between the namespace and its name. @ret_has_link: the pair was made, by us. */
+int wire_up(struct host *h, struct slot *s, const struct space *in, bool *ret_has_link,
+	    struct err *e)
+{
+	struct nlr_veth_end here = {.name = s->link, .mac = wire_outer_mac};
+	struct nlr_veth_end there = {.name = SPACE_LINK, .mac = wire_inner_mac};
+	int rc = nlr_veth_add(h->nl, &here, &there, in->ns_fd, e);
+
+	*ret_has_link = rc == 0;
+	if (rc == 0)
+		rc = outer_set(h, s, e);
+	if (rc < 0)
+		return rc_taken(rc, e);
+	rc = inner_set(h, s, in, e);
+	if (rc == 0)
+		rc = inner_table(h, s, in, e);
+	if (rc == 0)
+		rc = host_admit(h, s->link, e);
+	if (rc == 0)
+		rc = space_mount(s->link, in->ns_fd, e);
+	return rc_taken(rc, e);
+}
