@@ -67,7 +67,7 @@ $(B)/sbxfs: $(B)/fs/main.o $(B)/libsbxfs.a
 # The agent is static and small: it runs in any guest, whatever that has.
 $(B)/agent-obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(filter-out -fsanitize%,$(CFLAGS)) -MMD -MP -c -o $@ $<
 
 $(B)/sbxfs-agent: $(AGENT_OBJ)
 	$(CC) $(filter-out -fsanitize%,$(LDFLAGS)) -static -s -Wl,--gc-sections -o $@ $^ $(AGENT_LIBS)
