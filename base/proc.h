@@ -56,6 +56,14 @@ int proc_start_time(pid_t pid, uint64_t *ret_start);
  */
 int proc_open(const struct proc_id *id, int *ret_pidfd);
 
+/**
+ * proc_find() - Find a process by its program and one word of its command line
+ * @program: path of its executable
+ * @word:    a whole argument, such as the name that was given to a VMM
+ * Return: 0; -ESRCH there is none.
+ */
+int proc_find(const char *program, const char *word, struct proc_id *ret_id);
+
 /* Send @sig through the pidfd. Return: 0, also when it has ended; negative errno. */
 int proc_kill(int pidfd, int sig);
 

@@ -22,6 +22,9 @@ struct host {
 	char state_dir[192], mountpoint[256];
 	int state_fd; /* the state directory; its lock is held through lock_fd */
 	int lock_fd;
+	_Atomic bool mounted;           /* fs/ has the mount up */
+	int sandboxes_fd, templates_fd; /* directories below it */
+	char run_dir[80];               /* for sockets of VMMs: short, gone after a reboot */
 	char instance[5];
 	int64_t started_ms;         /* wall clock */
 	const struct vm_driver *vm; /* NULL: none works here; vm_why says what to install */
@@ -44,6 +47,13 @@ extern struct host host;
  * Return: 0; -EBUSY another daemon has this state directory; -EINVAL it lies inside the mount, or is of a newer format; -EIO.
  */
 int host_init(const struct host_options *o, struct err *e);
+
+/**
+ * host_promise() - Count @mib of memory as promised to a VM
+ * Return: 0; -ENOMEM when the host has not that much left beyond its reserve.
+ */
+int host_promise(uint64_t mib, struct err *e);
+void host_promise_drop(uint64_t mib);
 
 /* How shutdown treats what runs. */
 enum host_down { HOST_DOWN_STOP, HOST_DOWN_LEAVE };

@@ -83,6 +83,8 @@ int record_save(struct sbx *s, struct err *e)
 	r = fault_point("record-save", NULL, e);
 	if (r < 0)
 		return r;
+	if (s->damaged)
+		return err_set(e, EIO, "its record cannot be read and is left as it is");
 	if (!o)
 		return err_set(e, ENOMEM, "no memory");
 	pthread_mutex_lock(&s->lock);

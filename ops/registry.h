@@ -50,4 +50,16 @@ int registry_set_owner(struct sbx *s, uid_t uid, gid_t gid, mode_t mode, struct 
  */
 int registry_remove(struct sbx *s, struct err *e);
 
+/* protect=yes: destroy and rmdir are refused. */
+bool registry_is_protected(struct sbx *s);
+
+/* It is in no list any more. */
+void registry_forget(struct sbx *s);
+
+/* Load every record; at start, before any thread. Those that cannot be read are listed in state error, untouched. */
+int registry_load(struct err *e);
+
+/* After registry_load(), once workers may run: undo or finish what an earlier daemon left. */
+void registry_recover(void);
+
 #endif

@@ -122,6 +122,7 @@ struct sbx {
 	uint64_t promised_mib; /* [turn] memory counted for it in host.c */
 	struct template_version
 		*version;      /* [turn] what it starts from; NULL: not looked up; owned */
+	int watch_fd;          /* [turn] watch.c's own pidfd of the VM; -1: not watched */
 	int64_t console_start; /* [turn] length of console.log when this start began */
 	void *unknown; /* [turn] members of its record that this version does not know; record.c */
 };

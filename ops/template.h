@@ -48,6 +48,9 @@ struct lane *template_lane(struct template *t);
 /* Copy of its default settings; config_done() is the caller's. */
 int template_config(struct template *t, struct config *ret);
 
+/* Replace what was set for it, durably; @c comes back as what was before. With its lane's turn. */
+int template_set_config(struct template *t, struct config *c, struct err *e);
+
 /* The paths of one version, for a sandbox. */
 struct template_version {
 	char pin[NAME_MAX_LEN + 1 + 13];            /* NAME@DIGEST12 */

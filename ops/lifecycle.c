@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/lifecycle.c - walks along the steps, and the states that they lead to */
+#include "ops/lifecycle.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/timefmt.h"
+#include "ops/event.h"
+#include "ops/host.h"
+#include "ops/ready.h"
+#include "ops/record.h"
+#include "ops/registry.h"
+#include "ops/steps.h"
+#include "ops/template.h"
+#include "vm/vm.h"
+
+enum {
+	CONSOLE_SHOWN_LINES = 20, /* of a start that failed; sbxfs(5) */
+};
+
+static void version_drop(struct sbx *s)
+{
+	if (s->version)
+		template_version_done(s->version);
+	free(steal_ptr(&s->version));
+}
+
+/* The lasting state that a level stands for when nothing runs. */
+static enum sbx_state resting_state(const struct sbx *s)
+{
+	if (s->level <= LEVEL_DEFINED)
+		return SBX_CREATED;
+	return s->level == LEVEL_DATA ? SBX_STOPPED : SBX_ERROR;
+}
+
+static void set_exit_reason(struct sbx *s, const char *reason)
+{
+	pthread_mutex_lock(&s->lock);
+	(void)snprintf(s->exit_reason, sizeof(s->exit_reason), "%s", reason);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Save the record where a failure must not spoil what was done: it is logged and shown. */
+static void save_or_warn(struct sbx *s)
+{
+	struct err e = {0};
+
+	if (record_save(s, &e) < 0)
+		log_warning("%s, ignoring", e.text);
+}
+
+/* What must hold before anything is built; takes the promise of memory. */
+static int start_admit(struct sbx *s, struct err *e)
+{
+	uint64_t memory, disk;
+	int r;
+
+	if (!host.vm)
+		return err_set(e, ENOTSUP, "%s", host.vm_why);
+	if (!host.volume)
+		return err_set(e, ENOTSUP, "%s", host.volume_why);
+	if (!host.net)
+		return err_set(e, ENOTSUP, "%s", host.net_why);
+	version_drop(s);
+	r = sbx_load_version(s, e);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	memory = config_number(&s->config, &s->version->defaults, CONFIG_MEMORY_MB);
+	disk = template_disk_mb(&s->config, s->version);
+	pthread_mutex_unlock(&s->lock);
+	if (disk << 20 < s->version->rootfs_bytes)
+		return err_set(
+			e, EINVAL, "disk_mb=%llu is less than the template's %llu; set disk_mb",
+			(unsigned long long)disk,
+			(unsigned long long)((s->version->rootfs_bytes + (1 << 20) - 1) >> 20));
+	r = host_promise(memory, e);
+	if (r == 0)
+		s->promised_mib = memory;
+	return r;
+}
+
+static void promise_drop(struct sbx *s)
+{
+	host_promise_drop(s->promised_mib);
+	s->promised_mib = 0;
+}
+
+/* The template's version holds from the first start on. */
+static int start_pin(struct sbx *s, struct err *e)
+{
+	int r;
+
+	if (s->template_pin[0])
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	memcpy(s->template_pin, s->version->pin, sizeof(s->template_pin));
+	pthread_mutex_unlock(&s->lock);
+	/* A template that is being removed looks for pins after it is marked: so the mark is looked for after pinning. */
+	version_drop(s);
+	r = sbx_load_version(s, e);
+	return r < 0 ? r : record_save(s, e);
+}
+
+static void start_unpin(struct sbx *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->template_pin[0] = '\0';
+	pthread_mutex_unlock(&s->lock);
+	save_or_warn(s);
+}
+
+static int start_build(struct sbx *s, const struct deadline *d, struct buf *out, struct err *e)
+{
+	unsigned begin = s->level;
+	int r = start_pin(s, e);
+
+	if (r == 0)
+		r = steps_up(s, LEVEL_RUNNING, d, e);
+	if (r == 0)
+		return 0;
+	if (s->console_start >= 0 && out)
+		ready_console_tail(s, CONSOLE_SHOWN_LINES, out);
+	if (begin < LEVEL_DATA && s->level == begin)
+		start_unpin(s);
+	return r;
+}
+
+int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, struct err *e)
+{
+	enum sbx_state before = sbx_state(s);
+	int r = 0;
+
+	s->console_start = -1;
+	if (s->damaged)
+		return err_set(
+			e, EIO,
+			"its record cannot be read; repair %s/record and restart the daemon, or destroy it",
+			s->dir);
+	if (s->level > LEVEL_DATA) /* an earlier teardown stuck: first try that again */
+		r = steps_down(s, LEVEL_DATA, e);
+	if (r == 0)
+		r = start_admit(s, e);
+	if (r < 0)
+		return r;
+	sbx_set_state(s, SBX_STARTING);
+	r = start_build(s, d, out, e);
+	if (r < 0) {
+		promise_drop(s);
+		sbx_set_state(s, s->level > LEVEL_DATA ? SBX_ERROR : before);
+		return r;
+	}
+	pthread_mutex_lock(&s->lock);
+	s->started_ms = wall_ms();
+	s->active_ms = s->started_ms;
+	s->exit_reason[0] = '\0';
+	s->last_error[0] = '\0';
+	pthread_mutex_unlock(&s->lock);
+	save_or_warn(s);
+	sbx_set_state(s, SBX_RUNNING);
+	return 0;
+}
+
+/* Take down everything but the data; @reason is why it ended. */
+static int go_down(struct sbx *s, const char *reason, enum sbx_state rest, struct err *e)
+{
+	int r = s->level > LEVEL_DATA ? steps_down(s, LEVEL_DATA, e) : 0;
+
+	if (r < 0) {
+		sbx_set_error(s, e ? e->text : "");
+		sbx_set_state(s, SBX_ERROR);
+		save_or_warn(s);
+		return r;
+	}
+	promise_drop(s);
+	version_drop(s);
+	set_exit_reason(s, reason);
+	sbx_set_state(s, rest == SBX_ERROR ? SBX_ERROR : resting_state(s));
+	save_or_warn(s);
+	return 0;
+}
+
+/* Ask the guest, wait for the VMM's end. Whatever goes wrong with that, force comes next. */
+static void ask_down(struct sbx *s, enum sbx_state before, const struct deadline *d)
+{
+	char addr[SLOT_ADDR_SIZE], token[GUEST_TOKEN_SIZE];
+	struct guest g = {.addr = addr, .port = s->slot.agent_port, .token = token};
+	struct err e = {0};
+
+	memcpy(addr, s->slot.agent_addr, sizeof(addr));
+	memcpy(token, s->token, sizeof(token));
+	if (before == SBX_FROZEN && host.vm->thaw(s->vm, d, &e) < 0)
+		log_warning("cannot thaw to shut down: %s, ignoring", e.text);
+	else if (guest_shutdown(&g, d, &e) < 0)
+		log_info("the guest does not shut down by itself: %s, ignoring", e.text);
+	else
+		(void)proc_wait(vm_common(s->vm)->pidfd,
+				d); /* over or cancelled: force comes next */
+}
+
+int lifecycle_stop(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	enum sbx_state before = sbx_state(s);
+
+	sbx_set_state(s, SBX_STOPPING);
+	if (s->vm && (before == SBX_RUNNING || before == SBX_FROZEN))
+		ask_down(s, before, d);
+	return go_down(s, "stopped", SBX_STOPPED, e);
+}
+
+int lifecycle_kill(struct sbx *s, struct err *e)
+{
+	sbx_set_state(s, SBX_STOPPING);
+	return go_down(s, "killed", SBX_STOPPED, e);
+}
+
+int lifecycle_freeze(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	int r = host.vm->freeze(s->vm, d, e);
+
+	if (r == 0)
+		sbx_set_state(s, SBX_FROZEN);
+	return r;
+}
+
+int lifecycle_thaw(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	int r = host.vm->thaw(s->vm, d, e);
+
+	if (r == 0)
+		sbx_set_state(s, SBX_RUNNING);
+	return r;
+}
+
+int lifecycle_destroy(struct sbx *s, struct err *e)
+{
+	int r;
+
+	sbx_set_state(s, SBX_DESTROYING);
+	r = steps_down(s, LEVEL_NONE, e);
+	if (r < 0) {
+		sbx_set_error(s, e->text);
+		sbx_set_state(s, SBX_ERROR);
+		return r;
+	}
+	promise_drop(s);
+	version_drop(s);
+	event_add(s->serial, s->name, "destroyed", "%s", "");
+	lane_close(&s->lane);
+	registry_forget(s);
+	return 0;
+}
+
+/* What is queued by the daemon itself rather than by a writer. */
+struct own_job {
+	struct job job;
+	struct sbx *s; /* a reference */
+	int (*act)(struct sbx *s, struct err *e);
+};
+
+static int own_run(struct job *j, struct err *e)
+{
+	struct own_job *o = (struct own_job *)j;
+	char name[sizeof(o->s->name)];
+
+	pthread_mutex_lock(&o->s->lock);
+	memcpy(name, o->s->name, sizeof(name));
+	pthread_mutex_unlock(&o->s->lock);
+	log_subject(name);
+	return o->act(o->s, e);
+}
+
+static void own_done(struct job *j, int result, const struct err *e)
+{
+	struct own_job *o = (struct own_job *)j;
+
+	if (result < 0)
+		log_warning("serial %u: %s", o->s->serial, e->text);
+	sbx_put(o->s);
+	job_done(&o->job);
+	free(o);
+}
+
+static int own_submit(struct sbx *s, enum job_kind kind, int (*act)(struct sbx *s, struct err *e),
+		      struct err *e)
+{
+	struct own_job *o = calloc(1, sizeof(*o));
+	int r;
+
+	if (!o)
+		return err_set(e, ENOMEM, "no memory");
+	r = job_init(&o->job, kind);
+	if (r == 0) {
+		o->job.run = own_run;
+		o->job.done = own_done;
+		o->act = act;
+		o->s = sbx_get(s);
+		r = lane_submit(&s->lane, &o->job);
+		if (r == 0)
+			return 0;
+		sbx_put(s);
+		job_done(&o->job);
+	}
+	free(o);
+	return err_sys(e, -r, "cannot queue work for it");
+}
+
+static const struct {
+	const char *reason;
+	enum sbx_state rest;
+} ends[VM_END_COUNT] = {
+	[VM_END_UNKNOWN] = {"crashed", SBX_ERROR},
+	[VM_END_SHUTDOWN] = {"shutdown", SBX_STOPPED},
+	[VM_END_RESET] = {"reset", SBX_ERROR},
+	[VM_END_PANIC] = {"panic", SBX_ERROR},
+};
+
+/* With the turn: did the VM end by itself? If a stop came first there is nothing left to see to. */
+static int act_vm_ended(struct sbx *s, struct err *e)
+{
+	enum sbx_state state = sbx_state(s);
+	struct pollfd fd = {.events = POLLIN};
+	enum vm_end end;
+
+	if (!s->vm || (state != SBX_RUNNING && state != SBX_FROZEN))
+		return 0;
+	fd.fd = vm_common(s->vm)->pidfd;
+	if (poll(&fd, 1, 0) != 1)
+		return 0;
+	end = vm_ended(s->vm);
+	event_add(s->serial, s->name, "exit", ",\"reason\":\"%s\"", ends[end].reason);
+	if (ends[end].rest == SBX_ERROR) {
+		log_warning("its virtual machine ended: %s", ends[end].reason);
+		sbx_set_error(s,
+			      "the virtual machine ended by itself; see exit_reason and console");
+	}
+	return go_down(s, ends[end].reason, ends[end].rest, e);
+}
+
+void lifecycle_vm_ended(struct sbx *s)
+{
+	struct err e = {0};
+
+	if (own_submit(s, JOB_LIFECYCLE, act_vm_ended, &e) < 0)
+		log_warning("serial %u: its virtual machine ended: %s, ignoring", s->serial,
+			    e.text);
+}
+
+int lifecycle_destroy_later(struct sbx *s, struct err *e)
+{
+	return own_submit(s, JOB_OVERTAKING, lifecycle_destroy, e);
+}
+
+static int act_recover(struct sbx *s, struct err *e)
+{
+	log_info("undoing what an earlier daemon left at level %u", s->level);
+	sbx_set_state(s, SBX_STOPPING);
+	return go_down(s, "daemon-died", SBX_STOPPED, e);
+}
+
+int lifecycle_recover_later(struct sbx *s, struct err *e)
+{
+	return own_submit(s, JOB_LIFECYCLE, act_recover, e);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/lifecycle.h - what changes a sandbox's state: start, stop, kill, freeze, thaw, destroy, a VM that ended
+ *
+ * All but the last three are called with the turn.
+ */
+#ifndef SBXFS_OPS_LIFECYCLE_H
+#define SBXFS_OPS_LIFECYCLE_H
+
+#include "base/buf.h"
+#include "base/deadline.h"
+#include "base/err.h"
+#include "ops/sbx.h"
+
+/**
+ * lifecycle_start() - From created, stopped or error to running; undone on any failure
+ * @d:   when to give up
+ * @out: on a failure after the VM was started: the last console lines
+ * Return: 0; -ENOENT template; -ENOMEM; -ENOSPC; -ENOTSUP; -ETIMEDOUT; -EIO; -ECANCELED.
+ */
+int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, struct err *e);
+
+/* Ask the guest to shut down until @d, then end it by force; disk kept. */
+int lifecycle_stop(struct sbx *s, const struct deadline *d, struct err *e);
+
+/* End it at once; disk kept. */
+int lifecycle_kill(struct sbx *s, struct err *e);
+
+int lifecycle_freeze(struct sbx *s, const struct deadline *d, struct err *e);
+int lifecycle_thaw(struct sbx *s, const struct deadline *d, struct err *e);
+
+/* Everything it has, for ever; then it is in no list any more. On a failure: state error, to be tried again. */
+int lifecycle_destroy(struct sbx *s, struct err *e);
+
+/* The VMM's process has ended: queue what is to be done about it. Any thread. */
+void lifecycle_vm_ended(struct sbx *s);
+
+/* Queue the teardown of a sandbox whose name is free already. Any thread. */
+int lifecycle_destroy_later(struct sbx *s, struct err *e);
+
+/* Queue the undoing of what an earlier daemon left at a level above its data. Any thread. */
+int lifecycle_recover_later(struct sbx *s, struct err *e);
+
+#endif

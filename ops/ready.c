@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/ready.c - from a started VM to an agent that obeys us
+ *
+ * How it works: the agent says on the console that it listens. That is an event to wait for together with
+ * the VMM's end, and only a hint: the guest may print what it likes, so what counts is the answer to our
+ * /health and /init. Should the hint be missed, it is asked anyway every READY_ASK_MS.
+ */
+#include "ops/ready.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "ops/host.h"
+#include "ops/steps.h"
+#include "ops/template.h"
+
+enum {
+	READY_ASK_MS = 500,
+	READY_CHUNK = 4096,      /* bytes of console read at once */
+	TAIL_MAX_BYTES = 16384,  /* of console.log looked at for the last lines */
+	TAIL_SHOWN_BYTES = 2048, /* of them in a reply */
+};
+
+static const char ready_hint[] = "sbxfs-agent: ready";
+
+/* Look for the hint in what came, across pieces. @window holds the last bytes of the piece before. */
+static bool hint_seen(char *window, const char *data, size_t len)
+{
+	char text[sizeof(ready_hint) + READY_CHUNK];
+	size_t kept = strlen(window);
+	bool seen;
+
+	memcpy(text, window, kept);
+	memcpy(text + kept, data, len);
+	seen = memmem(text, kept + len, ready_hint, sizeof(ready_hint) - 1) != NULL;
+	len += kept;
+	kept = len < sizeof(ready_hint) - 1 ? len : sizeof(ready_hint) - 1;
+	memcpy(window, text + len - kept, kept);
+	window[kept] = '\0';
+	return seen;
+}
+
+/* Read what the console has. True when the hint was in it. */
+static bool console_read(int *fd, char *window)
+{
+	char data[READY_CHUNK];
+	ssize_t n = read(*fd, data, sizeof(data));
+
+	if (n > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			if (data[i] == '\0')
+				data[i] = ' ';
+		return hint_seen(window, data, (size_t)n);
+	}
+	if (n == 0 || errno != EAGAIN)
+		*fd = -1;
+	return false;
+}
+
+/* Wait for the hint, the VMM's end or the time to ask. Return: 0 ask now; negative errno. */
+static int wait_hint(const struct vm_common *vm, int *console, char *window,
+		     const struct deadline *d, struct err *e)
+{
+	struct deadline ask = deadline_within(d, READY_ASK_MS);
+	struct pollfd fds[] = {{.fd = vm->pidfd, .events = POLLIN},
+			       {.fd = *console, .events = POLLIN}};
+	int r;
+
+	for (;;) {
+		fds[1].fd = *console;
+		r = deadline_poll(&ask, fds, 2);
+		if (r == -ETIMEDOUT)
+			return deadline_left_ms(d) == 0 ? -ETIMEDOUT : 0;
+		if (r < 0)
+			return r;
+		if (fds[0].revents)
+			return err_set(e, EIO,
+				       "the virtual machine ended before its agent answered");
+		if (console_read(console, window))
+			return 0;
+	}
+}
+
+static int wait_health(struct sbx *s, const struct guest *g, const struct deadline *d,
+		       struct err *e)
+{
+	const struct vm_common *vm = vm_common(s->vm);
+	char window[sizeof(ready_hint)] = "";
+	int console = vm->console, r;
+
+	do {
+		r = wait_hint(vm, &console, window, d, e);
+		if (r == 0)
+			r = guest_health(g, d, NULL);
+	} while (r == -EHOSTDOWN);
+	if (r == -ETIMEDOUT)
+		return err_set(e, ETIMEDOUT, "the guest's agent did not answer in time");
+	if (r == -ECANCELED)
+		return err_set(e, ECANCELED, "cancelled while the guest booted");
+	return r;
+}
+
+/* The environment of every process: the template's, overridden by the sandbox's own. NULL-terminated, one allocation a text. */
+static int env_make(struct sbx *s, char ***ret)
+{
+	const struct config *layers[] = {&s->version->defaults, &s->config};
+	size_t n = 0;
+	char **env;
+
+	for (size_t i = 0; i < 2; i++)
+		for (const struct config_pair *p = layers[i]->pairs; p; p = p->next)
+			n++;
+	env = calloc(n + 1, sizeof(*env));
+	if (!env)
+		return -ENOMEM;
+	*ret = env;
+	for (size_t i = 0; i < 2; i++) {
+		for (const struct config_pair *p = layers[i]->pairs; p; p = p->next) {
+			if (strncmp(p->key, "env.", 4) != 0 ||
+			    (i == 0 && config_get(&s->config, p->key)))
+				continue;
+			if (asprintf(env, "%s=%s", p->key + 4, p->value) < 0) {
+				*env = NULL;
+				return -ENOMEM;
+			}
+			env++;
+		}
+	}
+	return 0;
+}
+
+static void env_free(char **env)
+{
+	for (char **at = env; env && *at; at++)
+		free(*at);
+	free(env);
+}
+
+static int agent_init(struct sbx *s, const struct guest *g, const struct deadline *d, struct err *e)
+{
+	const struct template_version *v = s->version;
+	struct guest_facts facts = {0};
+	struct guest_setup setup = {0};
+	char **env = NULL;
+	int r = env_make(s, &env);
+
+	setup.hostname = s->name;
+	setup.env = (const char *const *)env;
+	setup.user = config_effective(&s->config, &v->defaults, CONFIG_USER);
+	setup.cwd = config_effective(&s->config, &v->defaults, CONFIG_CWD);
+	if (setup.cwd[0] == '\0')
+		setup.cwd = NULL;
+	setup.dns = s->slot.dns;
+	r = r < 0 ? err_set(e, ENOMEM, "no memory") : guest_init(g, &setup, d, &facts, e);
+	env_free(env);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	s->facts = facts;
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct guest g = {
+		.addr = s->slot.agent_addr, .port = s->slot.agent_port, .token = s->token};
+	int r = wait_health(s, &g, d, e);
+
+	if (r == 0)
+		r = agent_init(s, &g, d, e);
+	vm_console_close(s->vm);
+	return r;
+}
+
+void ready_console_tail(struct sbx *s, unsigned lines, struct buf *b)
+{
+	char text[TAIL_MAX_BYTES];
+	struct stat st;
+	AUTO_FD fd = openat(s->dir_fd, "console.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t from;
+	ssize_t n;
+	char *at;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return;
+	from = st.st_size > (off_t)sizeof(text) ? st.st_size - (off_t)sizeof(text) : 0;
+	if (from < s->console_start)
+		from = s->console_start;
+	n = pread(fd, text, sizeof(text), from);
+	if (n <= 0)
+		return;
+	at = text + n;
+	while (at > text && text + n - at < TAIL_SHOWN_BYTES) {
+		if (at[-1] == '\n' && at < text + n && lines-- == 1)
+			break;
+		at--;
+	}
+	buf_adds(b, "console:\n");
+	buf_add(b, at, (size_t)(text + n - at));
+	if (text[n - 1] != '\n')
+		buf_addc(b, '\n');
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/ready.h - waiting for the guest's agent and handing it what it needs */
+#ifndef SBXFS_OPS_READY_H
+#define SBXFS_OPS_READY_H
+
+#include "base/deadline.h"
+#include "base/err.h"
+#include "ops/sbx.h"
+
+/**
+ * ready_wait() - Wait until the agent answers, then give it token, clock, names and environment
+ * @s: with the turn, its VM running
+ *
+ * Return: 0; -ETIMEDOUT no answer; -EIO the VM ended, or somebody else was first with a token; -ECANCELED.
+ */
+int ready_wait(struct sbx *s, const struct deadline *d, struct err *e);
+
+/* Append the last @lines lines that the guest wrote to its console since this start. */
+void ready_console_tail(struct sbx *s, unsigned lines, struct buf *b);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/registry-load.c - the records of an earlier daemon: read, listed, and what was under way undone
+ *
+ * How it works: every sandbox is listed at once with what its record says. One whose journal says that
+ * more than its data may be held has a job queued that walks down to the data; a writer's command waits behind that job. A
+ * record that cannot be read is listed in state error and none of its files is touched.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "ops/host.h"
+#include "ops/journal.h"
+#include "ops/lifecycle.h"
+#include "ops/record.h"
+#include "ops/registry-private.h"
+#include "ops/slots.h"
+#include "ops/steps.h"
+
+static void quarantine(struct sbx *s, const struct err *e)
+{
+	s->damaged = true;
+	s->state = SBX_ERROR;
+	s->mode = 0700;
+	s->level =
+		LEVEL_RUNNING; /* whatever it holds is found by its serial when it is destroyed */
+	(void)snprintf(s->name, sizeof(s->name), "damaged-%" PRIu32, s->serial);
+	(void)snprintf(s->last_error, sizeof(s->last_error), "%.500s", e->text);
+	log_error("%s/sandboxes/%" PRIu32 ": %s: listed as %s, its files are left as they are",
+		  host.state_dir, s->serial, e->text, s->name);
+}
+
+/* What the journal says was held. */
+static void load_journal(struct sbx *s)
+{
+	struct journal j;
+	struct err e = {0};
+
+	if (journal_read(s->dir_fd, &j, &e) < 0) {
+		log_warning("serial %" PRIu32 ": %s: everything may be held", s->serial, e.text);
+		j.level = LEVEL_RUNNING;
+	}
+	s->level = j.level < LEVEL_DEFINED ? LEVEL_DEFINED : j.level;
+	if (s->level > LEVEL_RUNNING)
+		s->level = LEVEL_RUNNING;
+	s->slot.index = j.slot;
+	if (j.same_boot)
+		s->vm_id = j.vm;
+	if (j.slot != UINT32_MAX && slots_take_this(j.slot) < 0)
+		log_warning("serial %" PRIu32 ": its network slot %" PRIu32
+			    " is taken or no more, ignoring",
+			    s->serial, j.slot);
+	if (s->state != SBX_ERROR)
+		s->state = s->level >= LEVEL_DATA ? SBX_STOPPED : SBX_CREATED;
+}
+
+static int load_one(uint32_t serial, struct err *e)
+{
+	struct sbx *s = sbx_new(serial, e);
+	struct err why = {0};
+	int r;
+
+	if (!s)
+		return -e->code;
+	r = record_load(s, &why);
+	if (r == -ENOENT) {
+		/* mkdir did not get as far as to answer: there is nothing in it that anybody was told of. */
+		char name[16];
+
+		sbx_put(s);
+		(void)snprintf(name, sizeof(name), "%" PRIu32, serial);
+		return file_remove_tree(host.sandboxes_fd, name, e);
+	}
+	if (r < 0)
+		quarantine(s, &why);
+	else
+		load_journal(s);
+	r = registry_add(s);
+	sbx_put(s);
+	return r < 0 ? err_set(e, ENOMEM, "no memory") : 0;
+}
+
+int registry_load(struct err *e)
+{
+	AUTO_DIR dir = NULL;
+	int fd = -1, r = file_open_dir(host.sandboxes_fd, ".", &fd, e);
+	const struct dirent *entry;
+	uint64_t serial;
+
+	if (r < 0)
+		return r;
+	dir = fdopendir(fd);
+	if (!dir) {
+		r = err_sys(e, errno, "cannot list %s/sandboxes", host.state_dir);
+		fd_close(fd);
+		return r;
+	}
+	while (r == 0 &&
+	       (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		if (entry->d_name[0] == '.')
+			continue;
+		if (parse_u64(entry->d_name, 1, UINT32_MAX, &serial) == 0)
+			r = load_one((uint32_t)serial, e);
+		else
+			log_warning("%s/sandboxes/%s is nothing of ours, ignoring", host.state_dir,
+				    entry->d_name);
+	}
+	return r;
+}
+
+void registry_recover(void)
+{
+	uint32_t after = 0;
+	struct sbx *s;
+
+	while ((s = registry_next_any(after))) {
+		struct err e = {0};
+		int r = 0;
+
+		after = s->serial;
+		if (s->gone)
+			r = lifecycle_destroy_later(s, &e);
+		else if (s->level > LEVEL_DATA && !s->damaged)
+			r = lifecycle_recover_later(s, &e);
+		if (r < 0)
+			log_error("serial %" PRIu32 ": %s", s->serial, e.text);
+		sbx_put(s);
+	}
+}

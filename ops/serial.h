@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/serial.h - numbers that are never used twice in one state directory */
+#ifndef SBXFS_OPS_SERIAL_H
+#define SBXFS_OPS_SERIAL_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* At start. Return: 0; -EBADMSG the counter's file is damaged; -EIO. */
+int serial_init(struct err *e);
+
+/* The next one, for a sandbox or a template. Return: 0; -ENOSPC, -EIO when no more could be set aside. */
+int serial_take(uint32_t *ret_serial, struct err *e);
+
+#endif

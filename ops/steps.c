@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/steps.c - the table of steps: record, data, disk, network, vm, agent */
+#include "ops/steps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "ops/host.h"
+#include "ops/journal.h"
+#include "ops/ready.h"
+#include "ops/record.h"
+#include "ops/slots.h"
+#include "ops/template.h"
+#include "ops/watch.h"
+
+enum {
+	SLOT_TRIES = 16, /* indexes that may prove to be still in the kernel's hands */
+};
+
+int sbx_load_version(struct sbx *s, struct err *e)
+{
+	char pin[sizeof(s->template_pin)];
+	int r;
+
+	if (s->version)
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	(void)snprintf(pin, sizeof(pin), "%s",
+		       s->template_pin[0] ? s->template_pin
+					  : config_effective(&s->config, NULL, CONFIG_TEMPLATE));
+	pthread_mutex_unlock(&s->lock);
+	s->version = calloc(1, sizeof(*s->version));
+	if (!s->version)
+		return err_set(e, ENOMEM, "no memory");
+	r = template_version_find(pin, s->version, e);
+	if (r < 0) {
+		free(s->version);
+		s->version = NULL;
+	}
+	return r;
+}
+
+/* For the store. Going down works without a version: everything is found by its names. */
+static struct volume_spec volume_spec(struct sbx *s)
+{
+	struct volume_spec spec = {
+		.instance = host.instance, .serial = s->serial, .dir_fd = s->dir_fd, .dir = s->dir};
+
+	if (sbx_load_version(s, NULL) == 0) {
+		pthread_mutex_lock(&s->lock);
+		spec.size_bytes = template_disk_mb(&s->config, s->version) << 20;
+		pthread_mutex_unlock(&s->lock);
+		spec.base = s->version->rootfs;
+	}
+	return spec;
+}
+
+static int record_up(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	(void)d;
+	return record_save(s, e);
+}
+
+static int record_down(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	char serial[16];
+
+	(void)d;
+	(void)snprintf(serial, sizeof(serial), "%" PRIu32, s->serial);
+	return file_remove_tree(host.sandboxes_fd, serial, e);
+}
+
+static int data_up(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct volume_spec spec = volume_spec(s);
+
+	return host.volume->create(&spec, d, e);
+}
+
+static int data_down(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct volume_spec spec = volume_spec(s);
+
+	(void)d;
+	return host.volume->destroy(&spec, e);
+}
+
+static int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct volume_spec spec = volume_spec(s);
+
+	return host.volume->up(&spec, d, &s->volume, e);
+}
+
+static int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct volume_spec spec = volume_spec(s);
+	int r = host.volume->down(&spec, s->volume, d, e);
+
+	if (r == 0)
+		s->volume = NULL;
+	return r;
+}
+
+static void slot_show(struct sbx *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->shown = s->slot;
+	s->shown.netns_fd = -1;
+	s->shown.tap_fd = -1;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void slot_clear(struct sbx *s)
+{
+	s->slot = (struct slot){
+		.index = UINT32_MAX, .serial = s->serial, .netns_fd = -1, .tap_fd = -1};
+	slot_show(s);
+}
+
+static int network_up(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	uint32_t index;
+	int r = -EADDRINUSE;
+
+	for (int tries = 0; tries < SLOT_TRIES && r == -EADDRINUSE; tries++) {
+		r = slots_take(&index, e);
+		if (r < 0)
+			return r;
+		s->slot.index = index;
+		r = journal_write(s, e);
+		if (r == 0)
+			r = host.net->up(index, s->serial, d, &s->slot, e);
+		if (r == -EADDRINUSE) {
+			slots_put(index);
+			slot_clear(s);
+		}
+	}
+	if (r == 0)
+		slot_show(s);
+	return r;
+}
+
+static int network_down(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	uint32_t index = s->slot.index;
+	int r;
+
+	if (index == UINT32_MAX)
+		return 0;
+	s->slot.serial = s->serial;
+	r = host.net->down(&s->slot, d, e);
+	if (r < 0)
+		return r;
+	slots_put(index);
+	slot_clear(s);
+	return 0;
+}
+
+/* Where the VMM's sockets are. Return: length of the path; short, because socket names are. */
+static void run_dir_path(const struct sbx *s, char *path, size_t size)
+{
+	(void)snprintf(path, size, "%s/%" PRIx32, host.run_dir, s->serial);
+}
+
+/* The kernel's command line: what the agent reads of it is in agent/boot.h. */
+static void cmdline_make(struct sbx *s, struct buf *b)
+{
+	const struct template_version *v = s->version;
+	char name[NAME_MAX_LEN + 1];
+
+	pthread_mutex_lock(&s->lock);
+	memcpy(name, s->name, sizeof(name));
+	pthread_mutex_unlock(&s->lock);
+	buf_addf(b, "sbxfs.ip=%s/%u sbxfs.gw=%s sbxfs.host=%s", s->slot.guest_ip,
+		 s->slot.guest_prefix, s->slot.gateway, name);
+	if (s->slot.dns[0])
+		buf_addf(b, " sbxfs.dns=%s", s->slot.dns);
+	if (v->init[0])
+		buf_addf(b, " sbxfs.init=%s", v->init);
+	if (v->cmdline[0])
+		buf_addf(b, " %s", v->cmdline);
+}
+
+/* The files that the VMM writes to; both are handed over open. */
+static int vm_files_open(struct sbx *s, struct vm_spec *spec, struct err *e)
+{
+	struct stat st;
+
+	spec->console_fd = openat(s->dir_fd, "console.log",
+				  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (spec->console_fd < 0 || fstat(spec->console_fd, &st) < 0)
+		return err_sys(e, errno, "cannot open console.log");
+	s->console_start = st.st_size;
+	spec->stderr_fd =
+		openat(s->dir_fd, "vmm.log",
+		       O_RDWR | O_APPEND | O_TRUNC | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (spec->stderr_fd < 0)
+		return err_sys(e, errno, "cannot open vmm.log");
+	return 0;
+}
+
+static void vm_show(struct sbx *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->shown_vm = s->vm_id;
+	pthread_mutex_unlock(&s->lock);
+	sbx_changed(s);
+}
+
+static void vm_spec_fill(struct sbx *s, struct vm_spec *spec)
+{
+	const struct template_version *v = s->version;
+
+	pthread_mutex_lock(&s->lock);
+	spec->vcpus = (unsigned)config_number(&s->config, &v->defaults, CONFIG_VCPUS);
+	spec->memory_mib = config_number(&s->config, &v->defaults, CONFIG_MEMORY_MB);
+	pthread_mutex_unlock(&s->lock);
+	spec->host = &host.vm_host;
+	spec->kernel = v->kernel;
+	spec->initrd = v->initrd;
+	spec->disk = volume_path(s->volume);
+	spec->disk_format = volume_format(s->volume) == VOLUME_QCOW2 ? VM_DISK_QCOW2 : VM_DISK_RAW;
+	spec->net = host.net->is_user ? VM_NET_USER : VM_NET_TAP;
+	spec->tap_fd = s->slot.tap_fd;
+	spec->host_addr = s->slot.agent_addr;
+	spec->host_port = s->slot.agent_port;
+	spec->guest_port = SLOT_AGENT_PORT;
+	spec->mac = s->slot.mac;
+	spec->netns_fd = s->slot.netns_fd;
+}
+
+static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct vm_spec spec = {.console_fd = -1, .stderr_fd = -1};
+	char run_dir[128], name[32];
+	AUTO_BUF cmdline = BUF_INIT;
+	int r = sbx_load_version(s, e);
+
+	if (r < 0)
+		return r;
+	run_dir_path(s, run_dir, sizeof(run_dir));
+	r = file_mkdirs(run_dir, 0700, e);
+	if (r < 0)
+		return r;
+	(void)snprintf(name, sizeof(name), "sbxfs-%s-%" PRIu32, host.instance, s->serial);
+	cmdline_make(s, &cmdline);
+	vm_spec_fill(s, &spec);
+	spec.name = name;
+	spec.cmdline = buf_text(&cmdline);
+	spec.run_dir = run_dir;
+	r = vm_files_open(s, &spec, e);
+	if (r == 0)
+		r = host.vm->start(&spec, d, &s->vm, e);
+	fd_close(spec.console_fd);
+	fd_close(spec.stderr_fd);
+	if (r < 0)
+		return r;
+	s->vm_id = vm_common(s->vm)->id;
+	r = journal_write(s, e);
+	vm_show(s);
+	return r;
+}
+
+static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	char run_dir[128], name[32];
+	int r = 0;
+
+	watch_remove(s);
+	run_dir_path(s, run_dir, sizeof(run_dir));
+	if (!s->vm && s->vm_id.pid == 0) {
+		/* It may have been started without its pid being written down: then only its name tells. */
+		(void)snprintf(name, sizeof(name), "sbxfs-%s-%" PRIu32, host.instance, s->serial);
+		(void)proc_find(host.vm_host.program, name, &s->vm_id); /* not found: none */
+	}
+	if (s->vm || s->vm_id.pid != 0)
+		r = host.vm->kill(s->vm, &s->vm_id, run_dir, d, e);
+	if (r < 0)
+		return r;
+	if (s->vm)
+		host.vm->close(s->vm);
+	s->vm = NULL;
+	s->vm_id = (struct proc_id){0};
+	vm_show(s);
+	return file_remove_tree(AT_FDCWD, run_dir, e);
+}
+
+/* The token is kept: a restarted sandbox has the one that its owner knows. */
+static int token_make(struct sbx *s, struct err *e)
+{
+	char token[GUEST_TOKEN_SIZE];
+
+	if (s->token[0])
+		return 0;
+	if (random_hex(token, (GUEST_TOKEN_SIZE - 1) / 2) < 0)
+		return err_set(e, EIO, "the kernel gives no random bytes");
+	pthread_mutex_lock(&s->lock);
+	memcpy(s->token, token, sizeof(token));
+	pthread_mutex_unlock(&s->lock);
+	return record_save(s, e);
+}
+
+static int agent_up(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	int r = token_make(s, e);
+
+	if (r == 0)
+		r = ready_wait(s, d, e);
+	if (r == 0)
+		watch_add(s);
+	return r;
+}
+
+static int agent_down(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	(void)d;
+	(void)e;
+	lane_end_guest_jobs(&s->lane);
+	pthread_mutex_lock(&s->lock);
+	fd_close(steal_fd(&s->console_fd));
+	s->mem_used_bytes = 0;
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+/* clang-format off */
+const struct step steps[LEVEL_COUNT] = {
+	[LEVEL_NONE]    = { "record",  record_up,  record_down },
+	[LEVEL_DEFINED] = { "data",    data_up,    data_down },
+	[LEVEL_DATA]    = { "disk",    disk_up,    disk_down },
+	[LEVEL_DISK]    = { "network", network_up, network_down },
+	[LEVEL_NETWORK] = { "vm",      vm_up,      vm_down },
+	[LEVEL_VM]      = { "agent",   agent_up,   agent_down },
+};
+/* clang-format on */

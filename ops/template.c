@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/template.c - the list of templates, and what sandboxes and readers see of them
+ *
+ * How it works: one lock for all of them, held for memory work only. A sandbox that starts first writes
+ * its pin and then looks the version up again; a removal first marks the template and then looks for
+ * pins: so one of the two always sees the other.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/timefmt.h"
+#include "ops/event.h"
+#include "ops/host.h"
+#include "ops/registry.h"
+#include "ops/serial.h"
+#include "ops/template-private.h"
+
+enum {
+	DISK_DEFAULT_MB = 5120, /* of a sandbox whose template is smaller */
+};
+
+pthread_mutex_t template_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t define_lock =
+	PTHREAD_MUTEX_INITIALIZER; /* mkdir and rmdir, before the template lock */
+static struct template *list;      /* in order of serials; one reference each */
+
+struct template *template_get(struct template *t)
+{
+	atomic_fetch_add(&t->refs, 1);
+	return t;
+}
+
+void version_free(struct version *v)
+{
+	if (v)
+		config_done(&v->defaults);
+	free(v);
+}
+
+void template_put(struct template *t)
+{
+	struct version *next;
+
+	if (!t || atomic_fetch_sub(&t->refs, 1) != 1)
+		return;
+	for (struct version *v = t->versions; v; v = next) {
+		next = v->next;
+		version_free(v);
+	}
+	config_done(&t->config);
+	fd_close(t->dir_fd);
+	free(t);
+}
+
+/* With the template lock. */
+static struct template *find(const char *name, size_t len)
+{
+	struct template *t = list;
+
+	while (t && (strlen(t->name) != len || strncmp(t->name, name, len) != 0))
+		t = t->next;
+	return t;
+}
+
+struct template *template_find(const char *name)
+{
+	struct template *t;
+
+	pthread_mutex_lock(&template_lock);
+	t = find(name, strlen(name));
+	if (t)
+		template_get(t);
+	pthread_mutex_unlock(&template_lock);
+	return t;
+}
+
+struct template *template_find_serial(uint32_t serial)
+{
+	struct template *t = serial ? template_next(serial - 1) : NULL;
+
+	if (t && t->serial == serial)
+		return t;
+	template_put(t);
+	return NULL;
+}
+
+struct template *template_next(uint32_t after)
+{
+	struct template *t;
+
+	pthread_mutex_lock(&template_lock);
+	for (t = list; t && t->serial <= after; t = t->next)
+		;
+	if (t)
+		template_get(t);
+	pthread_mutex_unlock(&template_lock);
+	return t;
+}
+
+struct lane *template_lane(struct template *t)
+{
+	return &t->lane;
+}
+
+static void list_insert(struct template *t)
+{
+	struct template **at = &list;
+
+	while (*at && (*at)->serial < t->serial)
+		at = &(*at)->next;
+	t->next = *at;
+	*at = template_get(t);
+}
+
+static struct template *template_new(const char *name, struct err *e)
+{
+	struct template *t = calloc(1, sizeof(*t));
+
+	if (!t) {
+		(void)err_set(e, ENOMEM, "no memory");
+		return NULL;
+	}
+	atomic_init(&t->refs, 1);
+	(void)snprintf(t->name, sizeof(t->name), "%s", name);
+	t->mode = 0755;
+	t->dir_fd = -1;
+	if (file_open_dir(host.templates_fd, name, &t->dir_fd, e) == 0)
+		return t;
+	template_put(t);
+	return NULL;
+}
+
+static int create_on_disk(const char *name, const struct writer *w, struct template **ret,
+			  struct err *e)
+{
+	struct template *t;
+	int r;
+
+	if (mkdirat(host.templates_fd, name, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, errno, "cannot make its directory");
+	t = template_new(name, e);
+	r = t ? serial_take(&t->serial, e) : -EIO;
+	if (r == 0) {
+		t->uid = w->uid;
+		t->gid = w->gid;
+		t->created_ms = wall_ms();
+		r = mkdirat(t->dir_fd, "versions", 0700) < 0 && errno != EEXIST
+			    ? err_sys(e, errno, "cannot make its directory")
+			    : template_save(t, e);
+	}
+	if (r == 0)
+		r = file_sync_dir(host.templates_fd, e);
+	if (r == 0) {
+		*ret = t;
+		return 0;
+	}
+	template_put(t);
+	(void)file_remove_tree(host.templates_fd, name,
+			       NULL); /* without a record it is swept at the start */
+	return r;
+}
+
+int template_create(const char *name, const struct writer *w, struct template **ret, struct err *e)
+{
+	struct template *t = NULL;
+	bool taken;
+	int r;
+
+	if (!name_is_valid(name))
+		return err_set(e, EINVAL, "%s is not a name", name);
+	pthread_mutex_lock(&define_lock);
+	pthread_mutex_lock(&template_lock);
+	taken = find(name, strlen(name)) != NULL;
+	pthread_mutex_unlock(&template_lock);
+	r = taken ? err_set(e, EEXIST, "there is a template %s", name)
+		  : create_on_disk(name, w, &t, e);
+	if (r == 0) {
+		pthread_mutex_lock(&template_lock);
+		list_insert(t);
+		pthread_mutex_unlock(&template_lock);
+		*ret = t;
+	}
+	pthread_mutex_unlock(&define_lock);
+	return r;
+}
+
+static bool pin_matches(const char *pin, const char *name, const char *digest)
+{
+	size_t len = strlen(name);
+
+	return strncmp(pin, name, len) == 0 && pin[len] == '@' &&
+	       (!digest || strcmp(pin + len + 1, digest) == 0);
+}
+
+unsigned template_users(const struct template *t, const char *digest)
+{
+	unsigned users = 0;
+	uint32_t after = 0;
+	struct sbx *s;
+
+	while ((s = registry_next_any(after))) {
+		after = s->serial;
+		pthread_mutex_lock(&s->lock);
+		users += pin_matches(s->template_pin, t->name, digest);
+		pthread_mutex_unlock(&s->lock);
+		sbx_put(s);
+	}
+	return users;
+}
+
+static void list_remove(struct template *t)
+{
+	struct template **at = &list;
+
+	while (*at && *at != t)
+		at = &(*at)->next;
+	if (*at) {
+		*at = t->next;
+		template_put(t);
+	}
+}
+
+static void set_removing(struct template *t, bool removing)
+{
+	pthread_mutex_lock(&template_lock);
+	t->removing = removing;
+	pthread_mutex_unlock(&template_lock);
+}
+
+int template_remove(struct template *t, struct err *e)
+{
+	unsigned users;
+	int r = 0;
+
+	pthread_mutex_lock(&define_lock);
+	set_removing(t, true);
+	users = template_users(t, NULL);
+	if (users)
+		r = err_set(e, EBUSY, "%u sandboxes need it; destroy them first", users);
+	else if (!lane_is_idle(&t->lane))
+		r = err_set(e, EBUSY, "an import is under way");
+	else
+		r = file_remove_tree(host.templates_fd, t->name, e);
+	if (r == 0) {
+		lane_close(&t->lane);
+		pthread_mutex_lock(&template_lock);
+		list_remove(t);
+		pthread_mutex_unlock(&template_lock);
+	} else {
+		set_removing(t, false);
+	}
+	pthread_mutex_unlock(&define_lock);
+	return r;
+}
+
+int template_set_owner(struct template *t, uid_t uid, gid_t gid, mode_t mode, struct err *e)
+{
+	pthread_mutex_lock(&template_lock);
+	if (uid != (uid_t)-1)
+		t->uid = uid;
+	if (gid != (gid_t)-1)
+		t->gid = gid;
+	if (mode != (mode_t)-1)
+		t->mode = mode & 0777;
+	pthread_mutex_unlock(&template_lock);
+	return template_save(t, e);
+}
+
+void template_view(struct template *t, struct template_view *ret)
+{
+	*ret = (struct template_view){.used_by = template_users(t, NULL)};
+	pthread_mutex_lock(&template_lock);
+	ret->serial = t->serial;
+	memcpy(ret->name, t->name, sizeof(ret->name));
+	memcpy(ret->digest, t->digest, sizeof(ret->digest));
+	memcpy(ret->last_error, t->last_error, sizeof(ret->last_error));
+	ret->state = t->importing ? "importing" : t->digest[0] ? "ready" : "empty";
+	ret->uid = t->uid;
+	ret->gid = t->gid;
+	ret->mode = t->mode;
+	ret->created_ms = t->created_ms;
+	ret->imported_ms = t->imported_ms;
+	for (const struct version *v = t->versions; v; v = v->next) {
+		ret->disk_bytes += v->disk_bytes;
+		if (strcmp(v->digest, t->digest) == 0)
+			ret->rootfs_bytes = v->rootfs_bytes;
+	}
+	pthread_mutex_unlock(&template_lock);
+}
+
+/* A version's defaults with what was set for the template over them. */
+static int defaults_merge(const struct version *v, const struct config *over, struct config *ret)
+{
+	int r = config_copy(&v->defaults, ret);
+
+	for (int i = 0; i < CONFIG_KEY_COUNT && r == 0; i++)
+		if (over->value[i])
+			r = config_set(ret, config_rows[i].name, over->value[i], NULL, NULL);
+	for (const struct config_pair *p = over->pairs; p && r == 0; p = p->next)
+		r = config_set(ret, p->key, p->value, NULL, NULL);
+	return r;
+}
+
+int template_config(struct template *t, struct config *ret)
+{
+	static const struct version none;
+	const struct version *v;
+	int r;
+
+	pthread_mutex_lock(&template_lock);
+	for (v = t->versions; v && strcmp(v->digest, t->digest) != 0; v = v->next)
+		;
+	r = defaults_merge(v ? v : &none, &t->config, ret);
+	pthread_mutex_unlock(&template_lock);
+	return r;
+}
+
+int template_set_config(struct template *t, struct config *c, struct err *e)
+{
+	struct config old;
+
+	pthread_mutex_lock(&template_lock);
+	old = t->config;
+	t->config = *c;
+	*c = old;
+	pthread_mutex_unlock(&template_lock);
+	return template_save(t, e);
+}
+
+static int version_fill(const struct template *t, const struct version *v,
+			struct template_version *ret)
+{
+	const char *dir = host.state_dir;
+
+	(void)snprintf(ret->pin, sizeof(ret->pin), "%s@%s", t->name, v->digest);
+	ret->rootfs_bytes = v->rootfs_bytes;
+	memcpy(ret->cmdline, v->cmdline, sizeof(ret->cmdline));
+	memcpy(ret->init, v->init, sizeof(ret->init));
+	(void)snprintf(ret->rootfs, sizeof(ret->rootfs), "%s/templates/%s/versions/%s/rootfs.ext4",
+		       dir, t->name, v->digest);
+	(void)snprintf(ret->kernel, sizeof(ret->kernel), "%s/templates/%s/versions/%s/kernel", dir,
+		       t->name, v->digest);
+	(void)snprintf(ret->initrd, sizeof(ret->initrd), "%s/templates/%s/versions/%s/initrd", dir,
+		       t->name, v->digest);
+	return defaults_merge(v, &t->config, &ret->defaults);
+}
+
+int template_version_find(const char *pin, struct template_version *ret, struct err *e)
+{
+	const char *at = strchr(pin, '@');
+	size_t len = at ? (size_t)(at - pin) : strlen(pin);
+	const struct version *v = NULL;
+	const struct template *t;
+	int r = -ENOENT;
+
+	*ret = (struct template_version){0};
+	pthread_mutex_lock(&template_lock);
+	t = find(pin, len);
+	if (t && t->removing)
+		t = NULL;
+	for (v = t ? t->versions : NULL; v; v = v->next)
+		if (strcmp(v->digest, at ? at + 1 : t->digest) == 0)
+			break;
+	if (v)
+		r = version_fill(t, v, ret);
+	pthread_mutex_unlock(&template_lock);
+	if (r == -ENOENT)
+		return err_set(
+			e, ENOENT,
+			"there is no template %s: make one with sbx-mktemplate DIR, then mkdir "
+			"%s/.templates/%.*s and write \"import DIR\" to its ctl",
+			pin, host.mountpoint, (int)len, pin);
+	return r < 0 ? err_set(e, -r, "no memory") : 0;
+}
+
+void template_version_done(struct template_version *v)
+{
+	config_done(&v->defaults);
+}
+
+uint64_t template_disk_mb(const struct config *c, const struct template_version *v)
+{
+	uint64_t own = v ? (v->rootfs_bytes + (1 << 20) - 1) >> 20 : 0;
+	uint64_t set = config_number(c, v ? &v->defaults : NULL, CONFIG_DISK_MB);
+
+	if (set)
+		return set;
+	return own > DISK_DEFAULT_MB ? own : DISK_DEFAULT_MB;
+}
+
+static int load_one(const char *name, struct err *e)
+{
+	struct template *t = template_new(name, e);
+	struct err why = {0};
+
+	if (!t)
+		return -e->code;
+	if (template_load(t, &why) < 0)
+		log_error("template %s: %s, ignoring", name, why.text);
+	else
+		list_insert(t);
+	template_put(t);
+	return 0;
+}
+
+int template_init(struct err *e)
+{
+	AUTO_DIR dir = NULL;
+	int fd = -1, r = file_open_dir(host.templates_fd, ".", &fd, e);
+	const struct dirent *entry;
+
+	if (r < 0)
+		return r;
+	dir = fdopendir(fd);
+	if (!dir) {
+		fd_close(fd);
+		return err_set(e, ENOMEM, "no memory");
+	}
+	while (r == 0 &&
+	       (entry = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		if (name_is_valid(entry->d_name))
+			r = load_one(entry->d_name, e);
+	return r;
+}
