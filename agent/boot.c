@@ -217,9 +217,10 @@ static int root_furnish(const struct boot_args *a, struct err *e)
 			return err_sys(e, errno, "cannot make %s", DEV_LINKS[i].path);
 	if (mkdir("/run/lock", 01777) == 0 && chmod("/run/lock", 01777) != 0)
 		return err_sys(e, errno, "cannot make /run/lock");
-	if (a->init[0] == '\0' && dir_is_empty("/tmp"))
-		return mount_row(&TMP, e);
-	return 0;
+	if (a->init[0] != '\0')
+		return 0;
+	(void)mkdir(TMP.target, TMP.mode); /* there already, in most images */
+	return dir_is_empty(TMP.target) ? mount_row(&TMP, e) : 0;
 }
 
 static int boot_steps(struct boot_args *a, struct err *e)
