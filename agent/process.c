@@ -296,6 +296,8 @@ static void report_cb(evutil_socket_t fd, short what, void *arg)
 	(void)event_del(p->report_ready);
 	fd_close(steal_fd(&p->report));
 	if (n == (ssize_t)sizeof(r)) {
+		output_close(&p->out[0]);
+		output_close(&p->out[1]);
 		if (p->stream)
 			tell_failure(p, &r);
 		forget_if_over(p);
