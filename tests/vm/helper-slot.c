@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* tests/vm/helper-slot.c - makes netns slots on command and plays the guest in them; for cases/slot-netns.sh
+ *
+ * Commands come on stdin, a line each, and each is answered with one line, "ok …" or "err …". A guest is a
+ * thread on the tap that answers ARP and ping; what it is told to send goes through the tap as well. With
+ * arguments, one command is run and the exit status tells.
+ */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/if_ether.h>
+#include <netinet/in.h>
+#include <netinet/ip_icmp.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "net/driver.h"
+#include "net/pool.h"
+
+enum {
+	SLOTS_MAX = 64,
+	WAIT_MS = 700,    /* for an answer that must not come, or must */
+	VNET_LEN = 10,    /* of struct virtio_net_hdr before each frame */
+	FRAME_MAX = 2048, /* no jumbo frames here */
+	UDP_PORT = 7001,  /* the guest's own port */
+	PING_ID = 0x5b5b,
+};
+
+/* From the frame's first byte behind the virtio header; packed by nature, all members aligned to two bytes. */
+struct frame {
+	uint8_t to[6], from[6];
+	uint16_t type;
+	uint8_t body[FRAME_MAX];
+} __attribute__((packed));
+
+struct guest {
+	struct slot slot;
+	bool is_up;
+	pthread_t thread;
+	int stop_fd;  /* -1: no thread */
+	int heard_fd; /* counts answers to what the guest has sent */
+	char heard[64];
+};
+
+static struct guest guests[SLOTS_MAX];
+static const uint8_t guest_mac[] = {0x02, 0xfc, 0, 0, 0, 5};
+static const uint8_t tap_mac[] = {0x02, 0xfc, 0, 0, 0, 6};
+static const uint32_t guest_addr = 0xa9fe0015;
+static char instance[8] = "test";
+
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static uint16_t sum16(const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < len; i++)
+		sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return htons((uint16_t)~sum);
+}
+
+static void frame_send(int tap_fd, struct frame *f, const uint8_t *to, uint16_t type, size_t len)
+{
+	uint8_t out[VNET_LEN + sizeof(*f)] = {0};
+
+	memcpy(f->to, to, 6);
+	memcpy(f->from, guest_mac, 6);
+	f->type = htons(type);
+	memcpy(out + VNET_LEN, f, 14 + len);
+	if (write(tap_fd, out, VNET_LEN + 14 + len) < 0)
+		(void)fprintf(stderr, "# tap: %s\n", strerrordesc_np(errno));
+}
+
+static void ip_send(int tap_fd, uint32_t to, uint8_t protocol, const void *data, size_t len)
+{
+	struct frame f = {.type = 0};
+	struct iphdr ip = {.version = 4,
+			   .ihl = 5,
+			   .ttl = 64,
+			   .protocol = protocol,
+			   .tot_len = htons((uint16_t)(sizeof(ip) + len)),
+			   .saddr = htonl(guest_addr),
+			   .daddr = htonl(to)};
+
+	ip.check = sum16(&ip, sizeof(ip));
+	memcpy(f.body, &ip, sizeof(ip));
+	memcpy(f.body + sizeof(ip), data, len);
+	frame_send(tap_fd, &f, tap_mac, ETH_P_IP, sizeof(ip) + len);
+}
+
+static void heard(struct guest *g, const void *text, size_t len)
+{
+	uint64_t one = 1;
+
+	(void)snprintf(g->heard, sizeof(g->heard), "%.*s", (int)len, (const char *)text);
+	if (write(g->heard_fd, &one, sizeof(one)) < 0)
+		(void)fprintf(stderr, "# eventfd: %s\n", strerrordesc_np(errno));
+}
+
+static void got_arp(struct guest *g, struct frame *f)
+{
+	uint8_t *b = f->body;
+	uint32_t wanted = htonl(guest_addr);
+
+	if (b[7] != 1 || memcmp(b + 24, &wanted, 4) != 0)
+		return;
+	b[7] = 2;
+	memcpy(b + 18, b + 8, 10); /* the asker becomes the target */
+	memcpy(b + 8, guest_mac, 6);
+	memcpy(b + 14, &wanted, 4);
+	frame_send(g->slot.tap_fd, f, f->from, ETH_P_ARP, 28);
+}
+
+static void got_ip(struct guest *g, struct frame *f)
+{
+	struct iphdr ip;
+	struct icmphdr icmp;
+	size_t len = 0;
+	size_t head = 0;
+
+	memcpy(&ip, f->body, sizeof(ip));
+	head = (size_t)ip.ihl * 4;
+	len = ntohs(ip.tot_len) - head;
+	memcpy(&icmp, f->body + head, sizeof(icmp));
+	if (ntohl(ip.daddr) != guest_addr || len < sizeof(icmp) || len > FRAME_MAX - head)
+		return;
+	if (ip.protocol == IPPROTO_UDP) {
+		heard(g, f->body + head + 8, len - 8);
+	} else if (ip.protocol == IPPROTO_ICMP && icmp.type == ICMP_ECHOREPLY) {
+		heard(g, "reply", 5);
+	} else if (ip.protocol == IPPROTO_ICMP && icmp.type == ICMP_ECHO) {
+		icmp.type = ICMP_ECHOREPLY;
+		icmp.checksum = 0;
+		memcpy(f->body + head, &icmp, sizeof(icmp));
+		icmp.checksum = sum16(f->body + head, len);
+		memcpy(f->body + head, &icmp, sizeof(icmp));
+		ip_send(g->slot.tap_fd, ntohl(ip.saddr), IPPROTO_ICMP, f->body + head, len);
+	}
+}
+
+static void *guest_thread(void *arg)
+{
+	struct guest *g = arg;
+	uint8_t in[VNET_LEN + sizeof(struct frame)];
+	struct frame f;
+
+	for (;;) {
+		struct pollfd p[] = {{.fd = g->slot.tap_fd, .events = POLLIN},
+				     {.fd = g->stop_fd, .events = POLLIN}};
+		ssize_t got = 0;
+
+		if (poll(p, 2, -1) < 0 || p[1].revents)
+			return NULL;
+		got = read(g->slot.tap_fd, in, sizeof(in));
+		if (got < VNET_LEN + 14)
+			continue;
+		memcpy(&f, in + VNET_LEN, (size_t)got - VNET_LEN);
+		if (f.type == htons(ETH_P_ARP))
+			got_arp(g, &f);
+		else if (f.type == htons(ETH_P_IP))
+			got_ip(g, &f);
+	}
+}
+
+static void guest_stop(struct guest *g)
+{
+	uint64_t one = 1;
+
+	if (g->stop_fd < 0)
+		return;
+	if (write(g->stop_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
+		(void)pthread_join(g->thread, NULL); /* it is ours and joined once */
+	fd_close(steal_fd(&g->stop_fd));
+	fd_close(steal_fd(&g->heard_fd));
+}
+
+__attribute__((format(printf, 1, 2))) static int answer(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vprintf(fmt, args); /* the test sees a missing answer */
+	va_end(args);
+	(void)putchar('\n');
+	(void)fflush(stdout);
+	return strncmp(fmt, "ok", 2) == 0 ? 0 : 1;
+}
+
+static int failed(const struct err *e)
+{
+	return answer("err %s %s", err_name(e->code), e->text);
+}
+
+static struct guest *guest_of(uint32_t serial)
+{
+	for (size_t i = 0; i < SLOTS_MAX; i++)
+		if (guests[i].is_up && guests[i].slot.serial == serial)
+			return &guests[i];
+	return NULL;
+}
+
+static struct guest *guest_new(void)
+{
+	for (size_t i = 0; i < SLOTS_MAX; i++)
+		if (!guests[i].is_up)
+			return &guests[i];
+	return NULL;
+}
+
+static uint32_t number(const char *text)
+{
+	return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+}
+
+static int cmd_probe(char **w)
+{
+	struct err e = {.code = 0};
+	char why[128];
+
+	(void)w;
+	return slot_netns.probe(why, sizeof(why), &e) < 0 ? failed(&e) : answer("ok %s", why);
+}
+
+static int cmd_init(char **w)
+{
+	struct err e = {.code = 0};
+	uint32_t total = 0;
+
+	(void)snprintf(instance, sizeof(instance), "%s", w[1]);
+	return slot_netns.init(instance, &total, &e) < 0 ? failed(&e) : answer("ok %u", total);
+}
+
+static int cmd_end(char **w)
+{
+	(void)w;
+	slot_netns.done();
+	return answer("ok");
+}
+
+static int cmd_up(char **w)
+{
+	struct deadline d = deadline_in(20000, -1);
+	struct guest *g = guest_new();
+	struct err e = {.code = 0};
+	int64_t start = now_us();
+
+	if (!g)
+		return answer("err too many slots");
+	if (slot_netns.up(number(w[1]), number(w[2]), &d, &g->slot, &e) < 0)
+		return failed(&e);
+	g->stop_fd = -1;
+	g->heard_fd = -1;
+	g->is_up = true;
+	return answer("ok %lld %s %s", (long long)(now_us() - start), g->slot.host_ip,
+		      g->slot.link);
+}
+
+static int cmd_down(char **w)
+{
+	struct deadline d = deadline_in(20000, -1);
+	struct guest *g = guest_of(number(w[1]));
+	struct err e = {.code = 0};
+	int64_t start = 0;
+
+	if (!g)
+		return answer("err no such slot");
+	guest_stop(g);
+	start = now_us();
+	if (slot_netns.down(&g->slot, &d, &e) < 0)
+		return failed(&e);
+	g->is_up = false;
+	return answer("ok %lld", (long long)(now_us() - start));
+}
+
+/* What recovery does: nothing is known but the numbers of a record. */
+static int cmd_forgotten(char **w)
+{
+	struct deadline d = deadline_in(20000, -1);
+	struct slot s = {
+		.index = number(w[1]), .serial = number(w[2]), .netns_fd = -1, .tap_fd = -1};
+	struct err e = {.code = 0};
+
+	return slot_netns.down(&s, &d, &e) < 0 ? failed(&e) : answer("ok");
+}
+
+static int cmd_alive(char **w)
+{
+	struct guest *g = guest_new();
+
+	if (!g)
+		return answer("err too many slots");
+	g->slot = (struct slot){.index = number(w[1]), .serial = number(w[2])};
+	if (!slot_netns.alive(&g->slot))
+		return answer("err not alive");
+	g->stop_fd = -1;
+	g->heard_fd = -1;
+	g->is_up = true;
+	return answer("ok %s tap=%s", g->slot.host_ip, g->slot.tap_fd < 0 ? "no" : "yes");
+}
+
+static bool is_wanted(uint32_t serial, void *arg)
+{
+	for (char **w = arg; *w; w++)
+		if (number(*w) == serial)
+			return true;
+	return false;
+}
+
+static int cmd_sweep(char **w)
+{
+	struct err e = {.code = 0};
+	int rc = slot_netns.sweep(instance, is_wanted, w + 1, &e);
+
+	return rc < 0 ? failed(&e) : answer("ok %d", rc);
+}
+
+static int cmd_guest(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+
+	if (!g || g->slot.tap_fd < 0)
+		return answer("err no such slot, or no tap");
+	g->stop_fd = eventfd(0, EFD_CLOEXEC);
+	g->heard_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (pthread_create(&g->thread, NULL, guest_thread, g))
+		return answer("err no thread");
+	return answer("ok");
+}
+
+/* guestsend SERIAL ADDR [PORT]: a ping, or with a port a datagram; waits for what comes back. */
+static int cmd_guestsend(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct icmphdr echo = {.type = ICMP_ECHO, .un.echo.id = htons(PING_ID)};
+	struct udphdr udp = {.source = htons(UDP_PORT), .len = htons(sizeof(udp))};
+	struct pollfd p = {.events = POLLIN};
+	uint64_t drop = 0;
+	uint32_t to = 0;
+
+	if (!g || g->stop_fd < 0 || addr_parse(w[2], &to) < 0)
+		return answer("err no such guest");
+	p.fd = g->heard_fd;
+	if (read(p.fd, &drop, sizeof(drop)) < 0 && errno != EAGAIN)
+		return answer("err eventfd");
+	echo.checksum = sum16(&echo, sizeof(echo));
+	udp.dest = htons((uint16_t)number(w[3]));
+	if (w[3])
+		ip_send(g->slot.tap_fd, to, IPPROTO_UDP, &udp, sizeof(udp));
+	else
+		ip_send(g->slot.tap_fd, to, IPPROTO_ICMP, &echo, sizeof(echo));
+	return poll(&p, 1, WAIT_MS) == 1 ? answer("ok %s", g->heard) : answer("err no answer");
+}
+
+/* send ADDR [PORT]: the same from the helper's own namespace. */
+static int cmd_send(char **w)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(w[2]))};
+	struct icmphdr echo = {.type = ICMP_ECHO};
+	AUTO_FD fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, w[2] ? 0 : IPPROTO_ICMP);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char back[64] = "";
+	int64_t start = now_us();
+	ssize_t got = 0;
+
+	if (fd < 0 || inet_pton(AF_INET, w[1], &to.sin_addr) != 1 ||
+	    connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0)
+		return answer("err %s", strerrordesc_np(errno));
+	if (send(fd, &echo, sizeof(echo), 0) < 0)
+		return answer("err %s", strerrordesc_np(errno));
+	if (poll(&p, 1, WAIT_MS) != 1)
+		return answer("err no answer");
+	got = recv(fd, back, sizeof(back) - 1, 0);
+	if (got < 0)
+		return answer("err %s", strerrordesc_np(errno));
+	return answer("ok %s %lld", w[2] ? back : "reply", (long long)(now_us() - start));
+}
+
+static void *listen_thread(void *arg)
+{
+	int fd = *(int *)arg;
+	struct sockaddr_in from;
+	char text[INET_ADDRSTRLEN];
+	char drop[64];
+
+	for (;;) {
+		socklen_t len = sizeof(from);
+
+		if (recvfrom(fd, drop, sizeof(drop), 0, (struct sockaddr *)&from, &len) < 0)
+			return NULL;
+		(void)inet_ntop(AF_INET, &from.sin_addr, text, sizeof(text)); /* has room */
+		(void)sendto(fd, text, strlen(text), 0, (const struct sockaddr *)&from,
+			     len); /* no answer is what the test would see */
+	}
+}
+
+/* listen PORT: answer each datagram with its sender's address, for as long as the helper lives. */
+static int cmd_listen(char **w)
+{
+	static int fd; /* read by the thread */
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(w[1]))};
+	pthread_t thread;
+
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
+	    pthread_create(&thread, NULL, listen_thread, &fd))
+		return answer("err cannot listen");
+	return answer("ok");
+}
+
+static int cmd_fds(char **w)
+{
+	AUTO_DIR dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	(void)w;
+	while (dir && readdir(dir))
+		n++;
+	return answer("ok %d", n);
+}
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	int (*run)(char **words);
+	int words; /* with the name, at least */
+} commands[] = {
+	{ "probe", cmd_probe, 1 },
+	{ "init", cmd_init, 2 },
+	{ "end", cmd_end, 1 },
+	{ "up", cmd_up, 3 },
+	{ "down", cmd_down, 2 },
+	{ "forgotten", cmd_forgotten, 3 },
+	{ "alive", cmd_alive, 3 },
+	{ "sweep", cmd_sweep, 1 },
+	{ "guest", cmd_guest, 2 },
+	{ "guestsend", cmd_guestsend, 3 },
+	{ "send", cmd_send, 2 },
+	{ "listen", cmd_listen, 2 },
+	{ "fds", cmd_fds, 1 },
+};
+/* clang-format on */
+
+static int run(char **words, int count)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (count > 0 && strcmp(words[0], commands[i].name) == 0 &&
+		    count >= commands[i].words)
+			return commands[i].run(words);
+	return answer("err not a command");
+}
+
+int main(int argc, char **argv)
+{
+	char line[1024];
+
+	log_open(false);
+	if (argc > 1)
+		return run(argv + 1, argc - 1);
+	while (fgets(line, sizeof(line), stdin)) {
+		char *words[SLOTS_MAX + 2] = {NULL};
+		char *cursor = NULL;
+		int n = 0;
+
+		for (char *w = strtok_r(line, " \n", &cursor); w && n <= SLOTS_MAX;
+		     w = strtok_r(NULL, " \n", &cursor))
+			words[n++] = w;
+		(void)run(words, n); /* the answer says it */
+	}
+	return 0;
+}
