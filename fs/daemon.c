@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* fs/daemon.c - from options to a mount that answers, and back
+ *
+ * How it works: going to the background is one fork before anything else. The first process waits on a
+ * pipe: end of file without a byte says that the daemon died, READY_BYTE that the mount answers, and
+ * anything else is the sentence that it failed with. What libfuse says before then comes on the stderr that
+ * the daemon still has.
+ *
+ * The way down: a signal starts a thread that brings the sandboxes down while the loop goes on answering,
+ * then the loop ends and the mount goes. `shutdown` in .ctl has brought them down itself. When someone
+ * unmounts from outside, they are brought down after the mount has gone.
+ */
+#include "fs/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/http.h"
+#include "base/log.h"
+#include "fs/loop.h"
+#include "fs/mount.h"
+
+enum {
+	READY_BYTE = '\0',
+};
+
+static int ready_fd = -1; /* pipe to the first process; -1: in the foreground, or told already */
+static pthread_t down_thread;
+static bool down_started; /* main thread only */
+
+/* ---- the first process --------------------------------------------------------------------------------- */
+
+static int wait_ready(int fd)
+{
+	char text[ERR_TEXT_SIZE + 1];
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < sizeof(text) - 1 && (n = read(fd, text + len, sizeof(text) - 1 - len)) != 0) {
+		if (n > 0)
+			len += (size_t)n;
+		else if (errno != EINTR)
+			break;
+	}
+	if (len > 0 && text[0] == READY_BYTE)
+		return EXIT_SUCCESS;
+	text[len] = '\0';
+	(void)fprintf(stderr, "sbxfs: %s\n",
+		      len > 0 ? text
+			      : "the daemon ended before the mount answered; see the system log");
+	return EXIT_FAILURE;
+}
+
+/* Return: 0 in the daemon; 1 in the first process, with its exit status in @ret_status. */
+static int background(int *ret_status)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
+		(void)fprintf(stderr, "sbxfs: cannot go to the background: %s\n",
+			      strerrordesc_np(errno));
+		*ret_status = EXIT_FAILURE;
+		return 1;
+	}
+	if (pid > 0) {
+		fd_close(fds[1]);
+		*ret_status = wait_ready(fds[0]);
+		fd_close(fds[0]);
+		return 1;
+	}
+	fd_close(fds[0]);
+	ready_fd = fds[1];
+	(void)setsid(); /* a new child leads no group, so it cannot fail */
+	return 0;
+}
+
+static void on_ready(void)
+{
+	const char byte = READY_BYTE;
+	int null;
+
+	(void)sd_notify(0, "READY=1"); /* does nothing when systemd did not start us */
+	if (ready_fd < 0)
+		return;
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+		(void)dup2(null, fd); /* the terminal stays ours if it fails: no harm */
+	fd_close(null);
+	(void)file_write_all(ready_fd, &byte, 1); /* nobody listens any more: go on all the same */
+	fd_close(steal_fd(&ready_fd));
+}
+
+/* ---- the way down -------------------------------------------------------------------------------------- */
+
+static void bring_down(void)
+{
+	struct err e = {0};
+
+	(void)sd_notify(0, "STOPPING=1"); /* as above */
+	if (host_down(HOST_DOWN_STOP, &e) < 0)
+		log_error("not every sandbox could be stopped: %s", e.text);
+}
+
+static void *down_main(void *arg)
+{
+	(void)arg; /* none */
+	bring_down();
+	loop_stop();
+	return NULL;
+}
+
+/* Called in the loop, which must not wait. A second signal changes nothing. */
+static void on_signal(int sig)
+{
+	if (down_started)
+		return;
+	log_info("signal %d: stopping all sandboxes", sig);
+	down_started = pthread_create(&down_thread, NULL, down_main, NULL) == 0;
+	if (!down_started)
+		log_error("cannot start a thread to stop the sandboxes, ignoring");
+}
+
+/* ---- the daemon ---------------------------------------------------------------------------------------- */
+
+/* Signals come in the loop's ppoll() only. Before there are threads, which inherit it. */
+static void block_signals(void)
+{
+	sigset_t all;
+
+	(void)sigfillset(&all);
+	/* a fault that is blocked kills without a word */
+	(void)sigdelset(&all, SIGSEGV);
+	(void)sigdelset(&all, SIGBUS);
+	(void)sigdelset(&all, SIGABRT);
+	(void)sigdelset(&all, SIGFPE);
+	(void)sigdelset(&all, SIGILL);
+	(void)sigprocmask(SIG_SETMASK, &all, NULL); /* cannot fail for a valid set */
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+}
+
+static struct fuse_session *session_new(const char *wanted, struct err *e)
+{
+	AUTO_BUF options = BUF_INIT;
+	char name[] = "sbxfs", dash_o[] = "-o";
+	char *argv[] = {name, dash_o, NULL, NULL};
+	struct fuse_session *se;
+
+	mount_options(wanted, &options);
+	if (buf_error(&options) < 0) {
+		(void)err_set(e, ENOMEM, "no memory");
+		return NULL;
+	}
+	argv[2] = options.data;
+	se = loop_new(3, argv);
+	if (!se)
+		(void)err_set(e, EINVAL, "libfuse refuses the mount options %s", options.data);
+	return se;
+}
+
+static int serve_mounted(struct fuse_session *se)
+{
+	enum loop_end end = loop_run(se, on_ready, on_signal);
+
+	if (end == LOOP_FAILED)
+		log_error("cannot go on reading requests");
+	if (down_started)
+		(void)pthread_join(down_thread, NULL); /* it is there: started above */
+	else if (end != LOOP_STOPPED)
+		bring_down();
+	loop_drain();
+	return end == LOOP_FAILED ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Return: exit status once it was mounted; a negative errno when it never was. */
+static int serve(const struct daemon_options *o, struct err *e)
+{
+	struct fuse_session *se;
+	int status;
+	int r = host_init(&o->host, e);
+
+	if (r < 0)
+		return r;
+	host_set_shutdown(loop_stop);
+	se = session_new(o->mount_options, e);
+	if (se && fuse_session_mount(se, o->host.mountpoint) < 0) {
+		(void)err_set(e, EIO, "cannot mount on %s; is /dev/fuse there?",
+			      o->host.mountpoint);
+		fuse_session_destroy(se);
+		se = NULL;
+	}
+	if (!se) {
+		(void)host_down(HOST_DOWN_LEAVE, NULL); /* what was adopted goes on without us */
+		host_done();
+		return -e->code;
+	}
+	status = serve_mounted(se);
+	fuse_session_unmount(se);
+	fuse_session_destroy(se);
+	host_done();
+	return status;
+}
+
+/* The sentence goes to whoever waits for the mount. */
+static void tell_failure(const struct err *e)
+{
+	if (ready_fd >= 0)
+		(void)file_write_all(ready_fd, e->text, strlen(e->text)); /* gone: nobody asks */
+	else
+		(void)fprintf(stderr, "sbxfs: %s\n", e->text);
+}
+
+int daemon_main(const struct daemon_options *given)
+{
+	struct daemon_options o = *given;
+	AUTO_FREE char *mountpoint = NULL;
+	struct err e = {0};
+	int r = mount_prepare(o.host.mountpoint, &mountpoint, &e), status;
+
+	if (r == 0) {
+		o.host.mountpoint = mountpoint;
+		if (!o.foreground && background(&status))
+			return status;
+		log_open(!o.foreground);
+		block_signals();
+		if (chdir("/") < 0)
+			log_warning("cannot leave the current directory, ignoring");
+		r = http_init() < 0 ? err_set(&e, ENOMEM, "no memory") : serve(&o, &e);
+		http_done();
+	}
+	if (r < 0)
+		tell_failure(&e);
+	return r < 0 ? EXIT_FAILURE : r;
+}

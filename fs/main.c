@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* fs/main.c - sbxfs: the command line */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "fs/daemon.h"
+#include "fs/files.h"
+
+static const char usage[] =
+	"usage: sbxfs [-f] [--state-dir DIR] [--accel auto|kvm|tcg] [--vmm auto|qemu]\n"
+	"             [--storage auto|dm|file] [--net auto|netns|user] [-o MOUNTOPTION,...] MOUNTPOINT\n"
+	"       sbxfs --check | --help | --version\n";
+
+static const char help[] =
+	"Mounts a directory in which each microVM sandbox of this host is a directory.\n"
+	"\n"
+	"  -f               stay in the foreground and log to stderr\n"
+	"  --state-dir DIR  where sandboxes and templates are kept; default /var/lib/sbxfs, for an\n"
+	"                   ordinary user $XDG_STATE_HOME/sbxfs or ~/.local/state/sbxfs\n"
+	"  --accel, --vmm, --storage, --net\n"
+	"                   what to use; auto takes the best that works here and says why in .status\n"
+	"  -o OPTION,...    mount options, as of fuse(8)\n"
+	"  --check          say what this host can do, and end\n"
+	"  --help, --version\n";
+
+enum {
+	OPT_STATE_DIR = 256, /* above every letter */
+	OPT_ACCEL,
+	OPT_VMM,
+	OPT_STORAGE,
+	OPT_NET,
+	OPT_CHECK,
+	OPT_HELP,
+	OPT_VERSION,
+	OPT_DUMP_TABLES,
+};
+
+/* clang-format off */
+static const struct option long_options[] = {
+	{"state-dir",   required_argument, NULL, OPT_STATE_DIR},
+	{"accel",       required_argument, NULL, OPT_ACCEL},
+	{"vmm",         required_argument, NULL, OPT_VMM},
+	{"storage",     required_argument, NULL, OPT_STORAGE},
+	{"net",         required_argument, NULL, OPT_NET},
+	{"check",       no_argument,       NULL, OPT_CHECK},
+	{"help",        no_argument,       NULL, OPT_HELP},
+	{"version",     no_argument,       NULL, OPT_VERSION},
+	{"dump-tables", no_argument,       NULL, OPT_DUMP_TABLES}, /* for the check of the manual */
+	{NULL, 0, NULL, 0}
+};
+/* clang-format on */
+
+struct arguments {
+	struct daemon_options daemon;
+	char *mount_options; /* owned */
+	int action;          /* OPT_CHECK …; 0: mount */
+};
+
+/* The value if it is one of @words, which are separated by '|'; otherwise the end. */
+static const char *one_of(const char *option, const char *value, const char *words)
+{
+	size_t len = strlen(value);
+
+	for (const char *at = words; at; at = strchr(at, '|')) {
+		at += *at == '|';
+		if (strncmp(at, value, len) == 0 && (at[len] == '|' || !at[len]))
+			return value;
+	}
+	(void)fprintf(stderr, "sbxfs: --%s %s: it is one of %s\n", option, value, words);
+	exit(EXIT_FAILURE);
+}
+
+/* -o may be given several times. */
+static void add_mount_options(struct arguments *a, const char *more)
+{
+	char *all = NULL;
+
+	if (asprintf(&all, "%s%s%s", a->mount_options ? a->mount_options : "",
+		     a->mount_options ? "," : "", more) < 0)
+		exit(EXIT_FAILURE);
+	free(a->mount_options);
+	a->mount_options = all;
+}
+
+static void take_option(struct arguments *a, int option)
+{
+	struct host_options *h = &a->daemon.host;
+
+	switch (option) {
+	case 'f':
+		a->daemon.foreground = true;
+		break;
+	case 'o':
+		add_mount_options(a, optarg);
+		break;
+	case OPT_STATE_DIR:
+		h->state_dir = optarg;
+		break;
+	case OPT_ACCEL:
+		h->accel = one_of("accel", optarg, "auto|kvm|tcg");
+		break;
+	case OPT_VMM:
+		h->vmm = one_of("vmm", optarg, "auto|qemu");
+		break;
+	case OPT_STORAGE:
+		h->storage = one_of("storage", optarg, "auto|dm|file");
+		break;
+	case OPT_NET:
+		h->net = one_of("net", optarg, "auto|netns|user");
+		break;
+	case OPT_CHECK:
+	case OPT_HELP:
+	case OPT_VERSION:
+	case OPT_DUMP_TABLES:
+		a->action = option;
+		break;
+	default: /* getopt has said what is wrong */
+		(void)fputs(usage, stderr);
+		exit(EXIT_FAILURE);
+	}
+}
+
+/* The state directory as an absolute path, which the caller frees. */
+static char *state_dir(const char *given)
+{
+	const char *base = secure_getenv("XDG_STATE_HOME"), *home = secure_getenv("HOME");
+	AUTO_FREE char *here = NULL;
+	char *path = NULL;
+	int r;
+
+	if (given && given[0] == '/') {
+		r = asprintf(&path, "%s", given);
+	} else if (given) {
+		here = getcwd(NULL, 0);
+		r = here ? asprintf(&path, "%s/%s", here, given) : -1;
+	} else if (geteuid() == 0) {
+		r = asprintf(&path, "/var/lib/sbxfs");
+	} else if (base && base[0] == '/') {
+		r = asprintf(&path, "%s/sbxfs", base);
+	} else if (home && home[0] == '/') {
+		r = asprintf(&path, "%s/.local/state/sbxfs", home);
+	} else {
+		(void)fputs("sbxfs: HOME is not set; name a --state-dir\n", stderr);
+		return NULL;
+	}
+	if (r >= 0)
+		return path;
+	(void)fputs("sbxfs: cannot tell where the state directory is\n", stderr);
+	return NULL;
+}
+
+/* Print what @fill rendered. */
+static int print(const struct buf *b, int status)
+{
+	if (buf_error(b) < 0 || fputs(buf_text(b), stdout) == EOF || fflush(stdout) == EOF)
+		return EXIT_FAILURE;
+	return status;
+}
+
+static int act(const struct arguments *a)
+{
+	AUTO_BUF b = BUF_INIT;
+	int status = EXIT_SUCCESS;
+
+	if (a->action == OPT_CHECK)
+		status = host_check(&a->daemon.host, &b) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	else if (a->action == OPT_VERSION)
+		buf_adds(&b, "sbxfs " SBXFS_VERSION "\n");
+	else if (a->action == OPT_DUMP_TABLES)
+		files_dump(&b);
+	else
+		buf_addf(&b, "%s\n%s", usage, help);
+	return print(&b, status);
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {
+		.daemon.host = {.accel = "auto", .vmm = "auto", .storage = "auto", .net = "auto"}};
+	AUTO_FREE char *dir = NULL;
+	int option, status = EXIT_FAILURE;
+
+	while ((option = getopt_long(argc, argv, "+fo:", long_options, NULL)) != -1)
+		take_option(&a, option);
+	dir = state_dir(a.daemon.host.state_dir);
+	a.daemon.host.state_dir = dir;
+	a.daemon.mount_options = a.mount_options;
+	if (a.action && dir) {
+		status = act(&a);
+	} else if (optind != argc - 1) {
+		(void)fputs(usage, stderr);
+	} else if (dir) {
+		a.daemon.host.mountpoint = argv[optind];
+		status = daemon_main(&a.daemon);
+	}
+	free(a.mount_options);
+	return status;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* fs/open.h - open files: what a descriptor reads, and which nodes have an open writer
+ *
+ * All of it belongs to the loop thread.
+ */
+#ifndef SBXFS_FS_OPEN_H
+#define SBXFS_FS_OPEN_H
+
+#include <fuse_lowlevel.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "fs/files.h"
+#include "fs/node.h"
+
+struct reader; /* stream.c: a read that waits */
+
+struct open {
+	uint64_t id; /* of its node, with the generation; first: the key of the tree of writers */
+	uint64_t ino;
+	const struct file *file;
+	struct object object; /* a reference */
+	unsigned refs;        /* 1 for the descriptor, 1 for each pending write */
+	bool holds_node;      /* is this node's one open writer */
+	bool poisoned;        /* a cut line was written: only E2BIG from now on */
+	bool wrote;           /* text is the reply to a write of its own */
+	bool rendered;        /* text is what reads from position base on give */
+	struct buf text;
+	off_t base;
+	unsigned seen;  /* FILE_POLLABLE: sbx.change at the last read of offset 0 */
+	int console_fd; /* FILE_CONSOLE: the log, -1: not there yet; owned */
+	uint64_t
+		next_event; /* FILE_STREAM: number to go on from; text from base on is to be read first */
+	struct reader *readers;     /* FILE_STREAM: reads that wait, oldest first */
+	struct fuse_pollhandle *ph; /* to be told when poll() would answer otherwise; owned */
+	struct open *next, **link;  /* list of all */
+};
+
+extern struct open *open_all;
+
+static inline struct open *open_of(const struct fuse_file_info *fi)
+{
+	return (struct open *)(uintptr_t)fi->fh; /* as open_open() put it there */
+}
+
+/* FUSE operations. */
+void open_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void open_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void open_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void open_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+	       struct fuse_pollhandle *ph);
+
+void open_unref(struct open *o);
+
+/* Take over @reply as what is read from position @end on. */
+void open_set_reply(struct open *o, struct buf *reply, off_t end);
+
+/* The open writer of a node, NULL: none. */
+struct open *open_writer(uint64_t id);
+
+/* The smallest generation of a command file that has no open writer; the last one when all have. */
+unsigned open_free_generation(const struct node *n);
+
+/* sbx_view.change of a sandbox. */
+unsigned open_change(const struct open *o);
+
+/* The status of a sandbox has changed: wake who polls for it. */
+void open_wake_polls(uint32_t serial);
+
+#endif
