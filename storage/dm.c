@@ -120,6 +120,10 @@ static void udev_wait(uint32_t cookie)
 	int64_t end = clock_ms() + UDEV_WAIT_MS;
 	int ready = 0;
 
+	if (!cookie || !dm_udev_get_sync_support()) {
+		(void)dm_udev_wait(cookie); /* no udev: it only makes the library's own nodes */
+		return;
+	}
 	while (dm_udev_wait_immediate(cookie, &ready) && !ready) {
 		if (clock_ms() > end) {
 			/* udev hangs or has died: take the semaphore away, or it would stay for ever. */
@@ -155,7 +159,7 @@ int dmdev_probe(const char *target, unsigned ret_version[3], struct err *e)
 		return err_set(
 			e, ENOTSUP,
 			"no device-mapper: /dev/mapper/control: %s; be root on a kernel with it "
-			"(modprobe dm-mod dm-snapshot dm-zero)",
+			"(modprobe -a dm-mod dm-snapshot)",
 			strerrordesc_np(errno));
 	lock();
 	AUTO_TASK t = task_new(DM_DEVICE_GET_TARGET_VERSION, target);

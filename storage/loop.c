@@ -8,6 +8,8 @@
  * A template's device is shared: within this process by a counted list, with what an earlier process left
  * (its tables still hold the device) by finding it again in sysfs. The text in sysfs can be stale, so
  * the device is opened and asked for the device and inode number of its file; once open it cannot change.
+ * The device of zeroes is a loop device too, over a hole in memory: the zero target of device-mapper keeps
+ * a disk above it from taking discards before Linux 6.6, and is one more module.
  */
 #include "storage/loop.h"
 
@@ -21,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -44,6 +47,7 @@ struct loop_base {
 
 static pthread_mutex_t base_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct loop_base *bases; /* owned; guarded by base_lock */
+static int zero_file = -1;      /* owned, kept for ever; guarded by base_lock */
 
 static int device_open(int index, int flags)
 {
@@ -73,28 +77,26 @@ static int attach_once(int control, const struct loop_config *config, int flags,
 	return 0;
 }
 
-int loop_attach(int file_fd, const char *label, bool direct_io, int *ret_fd, dev_t *ret_dev,
+int loop_attach(int file_fd, const char *label, enum loop_mode mode, int *ret_fd, dev_t *ret_dev,
 		struct err *e)
 {
-	struct loop_config config = {.fd = (unsigned)file_fd};
+	bool writable = mode == LOOP_DIRECT;
+	struct loop_config config = {
+		.fd = (unsigned)file_fd,
+		.info.lo_flags =
+			LO_FLAGS_AUTOCLEAR | (writable ? LO_FLAGS_DIRECT_IO : LO_FLAGS_READ_ONLY),
+	};
 	AUTO_FD control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	int access = fcntl(file_fd, F_GETFL);
 	struct stat st;
 	int r = -EBUSY;
 
 	if (control < 0)
 		return err_sys(e, errno == ENOENT ? ENOTSUP : errno,
 			       "cannot open /dev/loop-control (modprobe loop)");
-	access = access >= 0 && (access & O_ACCMODE) == O_RDWR ? O_RDWR : O_RDONLY;
-	config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
-	if (access == O_RDONLY)
-		config.info.lo_flags |= LO_FLAGS_READ_ONLY;
-	if (direct_io)
-		config.info.lo_flags |= LO_FLAGS_DIRECT_IO;
 	(void)snprintf((char *)config.info.lo_file_name, LO_NAME_SIZE, "%s",
 		       label); /* only a label */
 	for (int i = 0; r == -EBUSY && i < LOOP_TRIES; i++)
-		r = attach_once(control, &config, access, ret_fd, e);
+		r = attach_once(control, &config, writable ? O_RDWR : O_RDONLY, ret_fd, e);
 	if (r == -EBUSY)
 		return err_set(e, EBUSY,
 			       "others took every free loop device first, %d times; try again",
@@ -176,7 +178,7 @@ static int base_open(struct loop_base *b, int file_fd, const char *label, struct
 
 	b->fd = device_find(b, label);
 	if (b->fd < 0)
-		return loop_attach(file_fd, label, false, &b->fd, &b->dev, e);
+		return loop_attach(file_fd, label, LOOP_READ_ONLY, &b->fd, &b->dev, e);
 	if (fstat(b->fd, &st) < 0)
 		return err_sys(e, errno, "cannot ask for a loop device's number");
 	b->dev = st.st_rdev;
@@ -226,6 +228,33 @@ int loop_base_get(int file_fd, const char *label, struct loop_base **ret, struct
 
 	pthread_mutex_lock(&base_lock);
 	r = base_get(file_fd, label, ret, e);
+	pthread_mutex_unlock(&base_lock);
+	return r;
+}
+
+/* A hole of a file, in memory: reading it takes none. Under base_lock. */
+static int zero_open(struct err *e)
+{
+	AUTO_FD fd = -1;
+
+	if (zero_file >= 0)
+		return 0;
+	fd = memfd_create("sbxfs-zero", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, (off_t)LOOP_ZERO_BYTES) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return err_sys(e, errno, "cannot make a file of zeroes in memory");
+	zero_file = steal_fd(&fd);
+	return 0;
+}
+
+int loop_zero_get(const char *label, struct loop_base **ret, struct err *e)
+{
+	int r;
+
+	pthread_mutex_lock(&base_lock);
+	r = zero_open(e);
+	if (r == 0)
+		r = base_get(zero_file, label, ret, e);
 	pthread_mutex_unlock(&base_lock);
 	return r;
 }

@@ -9,16 +9,18 @@
 
 #include "base/err.h"
 
+enum loop_mode { LOOP_READ_ONLY, LOOP_DIRECT };
+
 /**
  * loop_attach() - Put a loop device over a file
- * @file_fd:   open with the access that is wanted; the loop device keeps its open file, lock included
+ * @file_fd:   open for reading, and for writing too if wanted; the loop device keeps its open file, lock included
  * @label:     shown by LOOP_GET_STATUS64; cut at 63 bytes
- * @direct_io: ask for it; without it where the file system has none
+ * @mode:      LOOP_READ_ONLY, or LOOP_DIRECT: writable, with direct I/O where the file system can
  * @ret_fd:    the device, open: it is freed when this and all other users are closed
  * @ret_dev:   its number
  * Return: 0; -ENOTSUP without loop devices; -EIO, …
  */
-int loop_attach(int file_fd, const char *label, bool direct_io, int *ret_fd, dev_t *ret_dev,
+int loop_attach(int file_fd, const char *label, enum loop_mode mode, int *ret_fd, dev_t *ret_dev,
 		struct err *e);
 
 /* A template's image as a read-only loop device, shared by all that need it. */
@@ -31,7 +33,13 @@ struct loop_base;
  * @ret:      a reference, given back with loop_base_put()
  */
 int loop_base_get(int file_fd, const char *label, struct loop_base **ret, struct err *e);
+
+/* The same for a device that is all zeroes, LOOP_ZERO_BYTES long; shared within this process. */
+int loop_zero_get(const char *label, struct loop_base **ret, struct err *e);
+
 void loop_base_put(struct loop_base *b); /* takes NULL */
+
+static const uint64_t LOOP_ZERO_BYTES = UINT64_C(1) << 44; /* 16 TiB, a hole */
 
 dev_t loop_base_dev(const struct loop_base *b);
 

@@ -7,7 +7,7 @@
  *     0 SECTORS snapshot ORIGIN COW PO 8 1 discard_zeroes_cow
  * PO: a full store makes writes fail but keeps its data (P would lose all of it). discard_zeroes_cow: what a
  * guest discards is given back to the host's file system.
- * A disk larger than the image gets an origin of its own, …-origin: the image, then a zero target. So the
+ * A disk larger than the image gets an origin of its own, …-origin: the image, then zeroes. So the
  * guest sees a device of the full size; growing the file system in it is the guest's business.
  * The store's file is long enough for every block of the disk and the metadata: it cannot overflow, only
  * the host's file system can. It becomes longer at the next up() when the disk did.
@@ -63,14 +63,11 @@ static void names_fill(struct snap_names *n, const char *instance, uint32_t seri
 
 static int snap_probe(const char *state_dir, char *why, size_t why_size, struct err *e)
 {
-	unsigned v[3], zero[3];
+	unsigned v[3];
 	int r;
 
 	(void)state_dir; /* loop devices work over any file system */
 	r = dmdev_probe("snapshot", v, e);
-	if (r < 0)
-		return r;
-	r = dmdev_probe("zero", zero, e);
 	if (r < 0)
 		return r;
 	if (access("/dev/loop-control", R_OK | W_OK) < 0)
@@ -158,25 +155,31 @@ static int data_open(const struct volume_spec *s, int *ret_fd, struct err *e)
 	return 0;
 }
 
-/* The number of what the snapshot lies over: the image, or with a larger disk the image and zeroes. */
-static int origin_up(const struct volume_spec *s, const struct snap_names *n, dev_t base,
-		     uint64_t base_bytes, dev_t *ret, struct err *e)
+/* Where the snapshot lies over more than the image: the image, then zeroes. */
+static int origin_up(const struct volume_spec *s, const struct snap_names *n, struct volume *v,
+		     uint64_t base_sectors, dev_t *ret, struct err *e)
 {
-	uint64_t base_sectors = base_bytes / SECTOR_BYTES;
 	uint64_t sectors = s->size_bytes / SECTOR_BYTES;
 	struct dmdev_line lines[] = {
 		{.start = 0, .sectors = base_sectors, .target = "linear"},
-		{.start = base_sectors, .sectors = sectors - base_sectors, .target = "zero"},
+		{.start = base_sectors, .sectors = sectors - base_sectors, .target = "linear"},
 	};
 	struct dmdev_table table = {.lines = lines, .count = 2, .read_only = true};
+	char label[LABEL_SIZE];
+	dev_t dev;
+	int r;
 
-	if (sectors == base_sectors) {
-		*ret = base;
-		return 0;
-	}
-	/* Cannot be cut: two numbers and an offset. */
-	(void)snprintf(lines[0].params, sizeof(lines[0].params), "%u:%u 0", major(base),
-		       minor(base));
+	if (s->size_bytes > LOOP_ZERO_BYTES)
+		return err_set(e, EFBIG, "a disk cannot be larger than 16 TiB");
+	(void)snprintf(label, sizeof(label), "sbxfs-%s-zero", s->instance); /* cannot be cut */
+	r = loop_zero_get(label, &v->zero, e);
+	if (r < 0)
+		return r;
+	/* Two numbers and an offset each: cannot be cut. */
+	dev = loop_base_dev(v->base);
+	(void)snprintf(lines[0].params, DMDEV_PARAMS_SIZE, "%u:%u 0", major(dev), minor(dev));
+	dev = loop_base_dev(v->zero);
+	(void)snprintf(lines[1].params, DMDEV_PARAMS_SIZE, "%u:%u 0", major(dev), minor(dev));
 	return dmdev_create(n->origin, n->origin_uuid, &table, ret, e);
 }
 
@@ -226,14 +229,16 @@ static int attach(const struct volume_spec *s, const struct snap_names *n, struc
 	r = data_open(s, &data_fd, e);
 	if (r < 0)
 		return r;
-	(void)snprintf(label, sizeof(label), "sbxfs-%s", s->instance); /* cannot be cut */
+	(void)snprintf(label, sizeof(label), "sbxfs-%s-base", s->instance); /* cannot be cut */
 	r = loop_base_get(base_fd, label, &v->base, e);
 	if (r < 0)
 		return r;
-	r = loop_attach(data_fd, n->disk, true, &v->loop_fd, &cow, e);
+	r = loop_attach(data_fd, n->disk, LOOP_DIRECT, &v->loop_fd, &cow, e);
 	if (r < 0)
 		return r;
-	r = origin_up(s, n, loop_base_dev(v->base), base_bytes, &origin, e);
+	origin = loop_base_dev(v->base);
+	if (s->size_bytes > base_bytes)
+		r = origin_up(s, n, v, base_bytes / SECTOR_BYTES, &origin, e);
 	if (r < 0)
 		return r;
 	r = disk_up(s, n, origin, cow, &disk, e);

@@ -13,7 +13,8 @@ struct volume {
 	enum volume_format format;
 	int data_fd;            /* file driver: holds the lock on the data; owned; -1: none */
 	int loop_fd;            /* dm driver: the loop device of the changes; owned; -1: none */
-	struct loop_base *base; /* dm driver: a counted reference; NULL: none */
+	struct loop_base *base; /* dm driver: the image's device, a counted reference; NULL: none */
+	struct loop_base *zero; /* dm driver: of zeroes behind the image, likewise */
 	char path[PATH_MAX];    /* what a VMM opens */
 };
 

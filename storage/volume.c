@@ -59,6 +59,7 @@ void store_volume_free(struct volume *v)
 	fd_close(v->data_fd);
 	fd_close(v->loop_fd);
 	loop_base_put(v->base);
+	loop_base_put(v->zero);
 	free(v);
 }
 

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* tests/unit/test-cow.c - storage/cow.c: the store's size and its check */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "storage/cow.h"
+
+#define MIB   UINT64_C(1048576)
+#define CHUNK UINT64_C(4096)
+
+/* The last chunk that the kernel touches when all @data chunks are rewritten, counted as it does it. */
+static uint64_t last_chunk(uint64_t data)
+{
+	uint64_t next = 2; /* 0 header, 1 first area */
+	uint64_t in_area = 0, last = 1;
+
+	for (uint64_t i = 0; i < data; i++) {
+		last = next++;
+		if (++in_area == 256) {
+			in_area = 0;
+			last = next++; /* the next area is cleared at once */
+		}
+	}
+	return last;
+}
+
+static void test_size_holds_everything(void **state)
+{
+	static const uint64_t near[] = {0,   1,   255, 256,   257,   258,
+					511, 512, 513, 65535, 65536, 65537};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++) {
+		uint64_t size = cow_size_bytes(near[i] * CHUNK);
+
+		assert_true((last_chunk(near[i]) + 1) * CHUNK <= size);
+		assert_int_equal(size % MIB, 0);
+	}
+	/* 256k + 1 and 257k + 1 chunks for many k */
+	for (uint64_t k = 1; k < 40; k++) {
+		for (uint64_t per = 256; per <= 257; per++) {
+			uint64_t data = per * k + 1;
+
+			assert_true((last_chunk(data) + 1) * CHUNK <= cow_size_bytes(data * CHUNK));
+		}
+	}
+}
+
+static void test_size_is_not_wasteful(void **state)
+{
+	(void)state;
+	assert_int_equal(cow_size_bytes(256 * MIB), 259 * MIB);
+	assert_in_range(cow_size_bytes(5120 * MIB), 5141 * MIB, 5143 * MIB);
+	assert_int_equal(cow_size_bytes(0), 2 * MIB);
+	assert_int_equal(cow_size_bytes(1), cow_size_bytes(CHUNK));
+}
+
+/* A store of @chunks chunks with a good header. */
+static int make_store(uint64_t chunks)
+{
+	unsigned char header[COW_CHUNK_BYTES];
+	int fd = memfd_create("cow", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)(chunks * CHUNK)), 0);
+	cow_header_init(header);
+	assert_int_equal(pwrite(fd, header, sizeof(header), 0), sizeof(header));
+	return fd;
+}
+
+static void poke32(int fd, off_t at, uint32_t value)
+{
+	value = htole32(value);
+	assert_int_equal(pwrite(fd, &value, sizeof(value), at), sizeof(value));
+}
+
+static void poke_entry(int fd, uint64_t area, uint64_t index, uint64_t from, uint64_t to)
+{
+	uint64_t entry[2] = {htole64(from), htole64(to)};
+
+	assert_int_equal(pwrite(fd, entry, sizeof(entry),
+				(off_t)((1 + 257 * area) * CHUNK + index * sizeof(entry))),
+			 sizeof(entry));
+}
+
+static void test_header(void **state)
+{
+	static const struct {
+		off_t at;
+		uint32_t value;
+		const char *text;
+	} bad[] = {
+		{0, 0x70416e54, "SnAp"}, {4, 0, "invalid"},      {4, 7, "invalid"},
+		{8, 2, "version 2"},     {12, 16, "16 sectors"},
+	};
+	static const unsigned char magic[] = {'S', 'n', 'A', 'p', 1, 0, 0, 0,
+					      1,   0,   0,   0,   8, 0, 0, 0};
+	unsigned char header[COW_CHUNK_BYTES];
+	struct err e = {0};
+
+	(void)state;
+	cow_header_init(header);
+	assert_memory_equal(header, magic, sizeof(magic));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		AUTO_FD fd = make_store(600);
+
+		assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+		poke32(fd, bad[i].at, bad[i].value);
+		assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+		assert_non_null(strstr(e.text, bad[i].text));
+	}
+}
+
+static void test_zero_header_is_damage(void **state)
+{
+	AUTO_FD fd = make_store(600);
+	unsigned char zero[COW_CHUNK_BYTES] = {0};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(pwrite(fd, zero, sizeof(zero), 0), sizeof(zero));
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "zeroes"));
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+}
+
+static void test_entries(void **state)
+{
+	AUTO_FD fd = make_store(1000);
+	struct err e = {0};
+
+	(void)state;
+	for (uint64_t i = 0; i < 256; i++)
+		poke_entry(fd, 0, i, 4095 - i, 2 + i);
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+	poke_entry(fd, 1, 0, 1, 259);
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+
+	assert_int_equal(cow_check(fd, 16 * MIB - CHUNK, &e), -EBADMSG); /* a smaller disk */
+	assert_non_null(strstr(e.text, "larger disk"));
+
+	poke_entry(fd, 1, 1, 2, 1000); /* behind the end */
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "cut off"));
+	poke_entry(fd, 1, 1, 2, 258); /* where the second area lies */
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "metadata"));
+	poke_entry(fd, 1, 1, 2, 260);
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+}
+
+static void test_cut_off(void **state)
+{
+	AUTO_FD fd = make_store(258);
+	struct err e = {0};
+
+	(void)state;
+	for (uint64_t i = 0; i < 255; i++)
+		poke_entry(fd, 0, i, i, 2 + i);
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+	poke_entry(fd, 0, 255, 255, 257); /* full: the next area must be there */
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+	assert_int_equal(ftruncate(fd, (off_t)(259 * CHUNK)), 0);
+	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_size_holds_everything),
+		cmocka_unit_test(test_size_is_not_wasteful),
+		cmocka_unit_test(test_header),
+		cmocka_unit_test(test_zero_header_is_damage),
+		cmocka_unit_test(test_entries),
+		cmocka_unit_test(test_cut_off),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
