@@ -3,6 +3,7 @@
 #ifndef SBXFS_OPS_COMMAND_H
 #define SBXFS_OPS_COMMAND_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -11,7 +12,7 @@
 #include "ops/sbx.h"
 
 struct template;
-struct command_run; /* private to command.c */
+struct call;
 
 /* Which file was written: it decides which verbs there are and how a line is read. */
 enum command_target {
@@ -32,20 +33,30 @@ struct command {
 	char *text; /* NUL-terminated, checked by command_check(); owned by the command; cut up */
 
 	/* Called exactly once, from any thread, with no lock held, perhaps before command_submit() returns. @result: 0 or a
-	 * negative errno for write(2); reply: "ok" or "error: …" and the output. */
+	 * negative errno for write(2); reply: "ok" or "error: …" and the output. May free the command. */
 	void (*done)(struct command *c, int result);
 	void *arg;
-	struct buf reply; /* owned by the command's owner after done() */
-	struct command_run *run;
+	struct buf reply; /* the caller's after done() */
+
+	/* command.c's own */
+	pthread_mutex_t lock; /* calls, pending, cancelled */
+	struct call *calls;   /* of the line that runs */
+	unsigned pending;     /* of them not over, and one for whoever walks them */
+	int cancelled;        /* 0, or the errno that it is to end with */
+	char *cursor;
+	unsigned line, lines; /* number of the line that runs; how many there are */
+	bool fan_out;         /* the line runs on several sandboxes: a reply line each */
+	bool active;          /* between command_submit() and the end */
+	struct buf out;       /* output of the lines that ran */
 };
 
 /**
  * command_check() - May this write be run? The rules for cut lines and control characters
  * @text: @len bytes, no NUL needed at the end
- * Return: 0; -EINVAL; -E2BIG. After either, the open file is to refuse every later write with -E2BIG when @ret_poison
- *         comes back true (a cut line), see sbxfs(5).
+ * Return: 0; -EINVAL, -E2BIG: nothing of it may run, and the open file is to refuse every later write with -E2BIG when
+ *         @ret_cut comes back true.
  */
-int command_check(const char *text, size_t len, bool *ret_poison, struct err *e);
+int command_check(const char *text, size_t len, bool *ret_cut, struct err *e);
 
 /* Run it. done() tells everything, also a refusal. */
 void command_submit(struct command *c);
@@ -53,8 +64,7 @@ void command_submit(struct command *c);
 /**
  * command_cancel() - End it as its writer's signal asks
  * @why: EINTR
- * Context: any thread; between command_submit() and done() only, which the caller must see to with a lock of its own
- *          that done() takes as well.
+ * Context: any thread; between command_submit() and done() only, which the caller must see to.
  */
 void command_cancel(struct command *c, int why);
 

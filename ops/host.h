@@ -35,8 +35,7 @@ struct host {
 	const struct slot_driver *net;
 	char net_why[256];
 	uint32_t slots_total;
-	uint64_t memory_total_mib,
-		memory_reserve_mib; /* of the host; kept free for the host itself */
+	uint64_t memory_total_mib, memory_reserve_mib; /* of the host; of it, for the host itself */
 };
 
 /* Filled by host_init() before there are threads, constant afterwards. */
@@ -54,18 +53,24 @@ int host_init(const struct host_options *o, struct err *e);
  */
 int host_promise(uint64_t mib, struct err *e);
 void host_promise_drop(uint64_t mib);
+uint64_t host_promised(void);
 
-/* How shutdown treats what runs. */
-enum host_down { HOST_DOWN_STOP, HOST_DOWN_LEAVE };
-
-/* Bring all sandboxes down side by side. Return: 0; the first failure. Context: blocks. */
-int host_down(enum host_down how, struct err *e);
+/* Stop all sandboxes side by side. Return: 0; a failure. Context: blocks; a worker or the main thread. */
+int host_down(struct err *e);
 
 /* After the mount has gone. */
 void host_done(void);
 
-/* Asked for by .ctl shutdown: fs/ ends the mount when this was called. */
-void host_set_shutdown(void (*fn)(void));
+/* fs/ says what ends the mount; host_end() calls that. It must not block. */
+void host_set_end(void (*fn)(void));
+void host_end(void);
+
+/**
+ * host_check() - What this host can do: a line for each driver, with what is missing; changes nothing
+ * @o: state_dir is where the stores are tried, or its nearest parent that exists
+ * Return: 0; -ENOTSUP when no VM can run here.
+ */
+int host_check(const struct host_options *o, struct buf *b);
 
 /* The texts of .status, .status.json and .ps. */
 void host_status(struct buf *b);

@@ -134,3 +134,13 @@ void registry_recover(void)
 		sbx_put(s);
 	}
 }
+
+void registry_done(void)
+{
+	struct sbx *s;
+
+	while ((s = registry_next_any(0))) {
+		registry_forget(s);
+		sbx_put(s);
+	}
+}

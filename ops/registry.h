@@ -62,4 +62,7 @@ int registry_load(struct err *e);
 /* After registry_load(), once workers may run: undo or finish what an earlier daemon left. */
 void registry_recover(void);
 
+/* At the end: forget all. */
+void registry_done(void);
+
 #endif

@@ -114,7 +114,8 @@ struct sbx {
 	int console_fd; /* [lock] the guest's serial line, for input; -1: none; owned */
 	bool gone;      /* [lock] its name is free again; the teardown goes on under the serial */
 
-	unsigned level;        /* [turn] steps [0, level) may hold something; ops/journal.h */
+	bool damaged;   /* its record could not be read; constant; nothing but destroy touches it */
+	unsigned level; /* [turn] steps [0, level) may hold something; ops/journal.h */
 	struct volume *volume; /* [turn] */
 	struct slot slot;      /* [turn] index 0xffffffff: none */
 	struct vm *vm;         /* [turn] */

@@ -322,6 +322,16 @@ int template_config(struct template *t, struct config *ret)
 	return r;
 }
 
+int template_own_config(struct template *t, struct config *ret)
+{
+	int r;
+
+	pthread_mutex_lock(&template_lock);
+	r = config_copy(&t->config, ret);
+	pthread_mutex_unlock(&template_lock);
+	return r;
+}
+
 int template_set_config(struct template *t, struct config *c, struct err *e)
 {
 	struct config old;
@@ -428,4 +438,16 @@ int template_init(struct err *e)
 		if (name_is_valid(entry->d_name))
 			r = load_one(entry->d_name, e);
 	return r;
+}
+
+void template_done(void)
+{
+	struct template *t;
+
+	pthread_mutex_lock(&template_lock);
+	while ((t = list)) {
+		list = t->next;
+		template_put(t);
+	}
+	pthread_mutex_unlock(&template_lock);
 }

@@ -48,13 +48,16 @@ struct lane *template_lane(struct template *t);
 /* Copy of its default settings; config_done() is the caller's. */
 int template_config(struct template *t, struct config *ret);
 
+/* Copy of what was set for it, without its version's own. */
+int template_own_config(struct template *t, struct config *ret);
+
 /* Replace what was set for it, durably; @c comes back as what was before. With its lane's turn. */
 int template_set_config(struct template *t, struct config *c, struct err *e);
 
 /* The paths of one version, for a sandbox. */
 struct template_version {
 	char pin[NAME_MAX_LEN + 1 + 13];            /* NAME@DIGEST12 */
-	char rootfs[256], kernel[256], initrd[256]; /* absolute */
+	char rootfs[384], kernel[384], initrd[384]; /* absolute */
 	char cmdline[1024];                         /* the template's own kernel arguments */
 	char init[128]; /* sbxfs.init= for the agent: "agent" or a path */
 	uint64_t rootfs_bytes;
@@ -76,7 +79,18 @@ uint64_t template_disk_mb(const struct config *c, const struct template_version 
 int template_import(struct template *t, const char *path, const struct writer *w,
 		    const struct deadline *d, struct err *e);
 
+/* Files given one by one; NULL: not given. */
+struct template_files {
+	const char *rootfs;          /* must be given */
+	const char *kernel, *initrd; /* else those of the template `default` */
+	const char *cmdline;
+};
+
+int template_import_files(struct template *t, const struct template_files *f,
+			  const struct writer *w, const struct deadline *d, struct err *e);
+
 /* Load all; at start, before any thread. */
 int template_init(struct err *e);
+void template_done(void);
 
 #endif

@@ -19,6 +19,7 @@ enum verb_flags {
 	VERB_HIDDEN =
 		1u
 		<< 2, /* not a word that can be written: the way of another file into the queue */
+	VERB_PAIRS = 1u << 4,   /* its arguments are KEY=VALUE words */
 	VERB_GUARDED = 1u << 3, /* EPERM while protect=yes */
 };
 
@@ -28,13 +29,12 @@ struct verb_call {
 	struct template *template;
 	const struct verb *verb;
 	const struct writer *writer;
-	int argc; /* words after the verb, key=value options taken out */
+	struct job *job; /* for further deadlines: its cancel descriptor */
+	int argc;        /* words after the verb, key=value options taken out */
 	char **argv;
-	const char *rest; /* VERB_RAW: the rest of the line */
-	struct deadline
-		deadline; /* from timeout= or the verb's default, counted from its turn, and the cancel descriptor */
-	bool deadline_given; /* by timeout= */
-	struct buf *out;     /* what follows "ok" in the reply */
+	const char *rest;   /* VERB_RAW: the rest of the line */
+	int64_t timeout_ms; /* of timeout=; -1: not given */
+	struct buf *out;    /* what follows "ok" in the reply */
 };
 
 struct verb {
@@ -52,6 +52,14 @@ struct verb {
 /* The rows that a target knows, ended by a row without a name. */
 const struct verb *verb_table(enum command_target target);
 const struct verb *verb_find(enum command_target target, const char *name);
+const struct verb *verb_find_hidden(enum command_target target,
+				    const char *name); /* VERB_HIDDEN ones too */
+
+/* Is it one of the sandboxes' own (which .ctl takes with names before its arguments)? */
+bool verb_is_for_sbx(const struct verb *v);
+
+/* How long a verb may take: what was given, else @fallback_ms; its cancel descriptor too. */
+struct deadline verb_deadline(const struct verb_call *c, int64_t fallback_ms);
 
 /* May the verb run in @state? 0 run it; 1 nothing to do; -EBUSY, -EINVAL, -EHOSTDOWN with what is allowed in @e. */
 int verb_check_state(const struct verb *v, enum sbx_state state, struct err *e);

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/drivers.c - asking each driver whether it can work here, best first */
+#include "ops/drivers.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+
+static bool wanted(const char *want, const char *name)
+{
+	return !want || strcmp(want, "auto") == 0 || strcmp(want, name) == 0;
+}
+
+static int accel_parse(const char *name, enum vm_accel *ret, struct err *e)
+{
+	for (int i = 0; i < VM_ACCEL_COUNT; i++) {
+		if (strcmp(name, vm_accel_name((enum vm_accel)i)) == 0) {
+			*ret = (enum vm_accel)i;
+			return 0;
+		}
+	}
+	return err_set(e, EINVAL, "--accel %s is not one of auto, kvm, tcg", name);
+}
+
+/* A driver that was asked for by name must work; with auto its reason is kept and the next one asked. */
+static int refused(const char *kind, const char *want, const char *name, struct err *e)
+{
+	if (want && strcmp(want, "auto") != 0)
+		return err_wrap(e, "--%s %s cannot work here", kind, name);
+	log_debug("%s %s: %s", kind, name, e->text);
+	return 0;
+}
+
+static int choose_vm(const struct host_options *o, struct err *e)
+{
+	enum vm_accel accel = VM_ACCEL_AUTO;
+	bool known = false;
+	int r = accel_parse(o->accel ? o->accel : "auto", &accel, e);
+
+	for (int i = 0; vm_drivers[i] && r == 0 && !host.vm; i++) {
+		if (!wanted(o->vmm, vm_drivers[i]->name))
+			continue;
+		known = true;
+		if (vm_drivers[i]->probe(accel, &host.vm_host, e) == 0) {
+			host.vm = vm_drivers[i];
+			continue;
+		}
+		(void)snprintf(host.vm_why, sizeof(host.vm_why), "%.500s", e->text);
+		r = refused("vmm", o->vmm, vm_drivers[i]->name, e);
+		if (r == 0 && accel != VM_ACCEL_AUTO)
+			r = -e->code;
+	}
+	if (r == 0 && !known)
+		r = err_set(e, EINVAL, "there is no VMM driver %s", o->vmm);
+	if (host.vm)
+		(void)snprintf(host.vm_why, sizeof(host.vm_why), "%s %s, %s: %s", host.vm->name,
+			       host.vm_host.version, vm_accel_name(host.vm_host.accel),
+			       host.vm_host.accel_why);
+	return r;
+}
+
+static int choose_volume(const struct host_options *o, struct err *e)
+{
+	bool known = false;
+	int r = 0;
+
+	for (int i = 0; volume_drivers[i] && r == 0 && !host.volume; i++) {
+		const struct volume_driver *v = volume_drivers[i];
+
+		if (!wanted(o->storage, v->name))
+			continue;
+		known = true;
+		if (v->probe(host.state_dir, host.volume_why, sizeof(host.volume_why), e) == 0) {
+			host.volume = v;
+			continue;
+		}
+		(void)snprintf(host.volume_why, sizeof(host.volume_why), "%.250s", e->text);
+		r = refused("storage", o->storage, v->name, e);
+	}
+	return r == 0 && !known ? err_set(e, EINVAL, "there is no storage driver %s", o->storage)
+				: r;
+}
+
+static int choose_net(const struct host_options *o, struct err *e)
+{
+	bool known = false;
+	int r = 0;
+
+	for (int i = 0; slot_drivers[i] && r == 0 && !host.net; i++) {
+		const struct slot_driver *n = slot_drivers[i];
+
+		if (!wanted(o->net, n->name))
+			continue;
+		known = true;
+		if (n->probe(host.net_why, sizeof(host.net_why), e) == 0 &&
+		    n->init(host.instance, &host.slots_total, e) == 0) {
+			host.net = n;
+			continue;
+		}
+		(void)snprintf(host.net_why, sizeof(host.net_why), "%.250s", e->text);
+		r = refused("net", o->net, n->name, e);
+	}
+	return r == 0 && !known ? err_set(e, EINVAL, "there is no network driver %s", o->net) : r;
+}
+
+int drivers_choose(const struct host_options *o, struct err *e)
+{
+	int r = choose_vm(o, e);
+
+	if (r == 0)
+		r = choose_volume(o, e);
+	if (r == 0)
+		r = choose_net(o, e);
+	if (r < 0)
+		return r;
+	log_info("vmm: %s", host.vm_why);
+	log_info("storage: %s: %s", host.volume ? host.volume->name : "none", host.volume_why);
+	log_info("network: %s: %s", host.net ? host.net->name : "none", host.net_why);
+	return 0;
+}
+
+void drivers_done(void)
+{
+	host.vm = NULL;
+	host.volume = NULL;
+	host.net = NULL;
+}
+
+static bool check_one(struct buf *b, const char *kind, const char *name, int r, const char *good,
+		      const struct err *e)
+{
+	buf_addf(b, "%s %s: %s%s\n", kind, name, r == 0 ? "" : "no: ", r == 0 ? good : e->text);
+	return r == 0;
+}
+
+int host_check(const struct host_options *o, struct buf *b)
+{
+	char why[256] = "";
+	struct vm_host vm;
+	struct err e = {0};
+	bool any = false;
+
+	for (int i = 0; vm_drivers[i]; i++)
+		any |= check_one(b, "vmm", vm_drivers[i]->name,
+				 vm_drivers[i]->probe(VM_ACCEL_AUTO, &vm, &e), vm.accel_why, &e);
+	for (int i = 0; volume_drivers[i]; i++)
+		(void)check_one(b, "storage", volume_drivers[i]->name,
+				volume_drivers[i]->probe(o->state_dir, why, sizeof(why), &e), why,
+				&e);
+	for (int i = 0; slot_drivers[i]; i++)
+		(void)check_one(b, "net", slot_drivers[i]->name,
+				slot_drivers[i]->probe(why, sizeof(why), &e), why, &e);
+	return any ? 0 : -ENOTSUP;
+}

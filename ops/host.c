@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/host.c - the state directory, the drivers chosen, what has been promised, start and end */
+#include "ops/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/http.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/timefmt.h"
+#include "ops/drivers.h"
+#include "ops/event.h"
+#include "ops/lane.h"
+#include "ops/nested.h"
+#include "ops/record.h"
+#include "ops/registry.h"
+#include "ops/serial.h"
+#include "ops/slots.h"
+#include "ops/template.h"
+#include "ops/watch.h"
+
+enum {
+	RESERVE_SHARE = 16,    /* 1/16 of the memory is the host's own … */
+	RESERVE_MIN_MIB = 256, /* … and at least this */
+	STATE_DIR_MAX = 160,   /* bytes: paths below it are kept in fixed buffers */
+};
+
+struct host host = {.state_fd = -1, .lock_fd = -1, .sandboxes_fd = -1, .templates_fd = -1};
+
+static pthread_mutex_t promise_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t promised_mib;
+static atomic_bool stopping;
+static void (*end_fn)(void);
+
+int host_promise(uint64_t mib, struct err *e)
+{
+	uint64_t room;
+	int r = 0;
+
+	if (atomic_load(&stopping))
+		return err_set(e, ECANCELED, "the daemon is shutting down");
+	pthread_mutex_lock(&promise_lock);
+	room = host.memory_total_mib - host.memory_reserve_mib;
+	if (promised_mib + mib > room)
+		r = err_set(e, ENOMEM,
+			    "it wants %" PRIu64 " MiB, and of the host's %" PRIu64
+			    " MiB only %" PRIu64 " are not promised yet (%" PRIu64
+			    " are kept for the host); stop another or set memory_mb",
+			    mib, host.memory_total_mib,
+			    room > promised_mib ? room - promised_mib : 0, host.memory_reserve_mib);
+	else
+		promised_mib += mib;
+	pthread_mutex_unlock(&promise_lock);
+	return r;
+}
+
+void host_promise_drop(uint64_t mib)
+{
+	pthread_mutex_lock(&promise_lock);
+	promised_mib -= mib < promised_mib ? mib : promised_mib;
+	pthread_mutex_unlock(&promise_lock);
+}
+
+uint64_t host_promised(void)
+{
+	uint64_t mib;
+
+	pthread_mutex_lock(&promise_lock);
+	mib = promised_mib;
+	pthread_mutex_unlock(&promise_lock);
+	return mib;
+}
+
+static void memory_count(void)
+{
+	struct sysinfo si;
+
+	if (sysinfo(&si) < 0)
+		return;
+	host.memory_total_mib = (uint64_t)si.totalram * si.mem_unit >> 20;
+	host.memory_reserve_mib = host.memory_total_mib / RESERVE_SHARE;
+	if (host.memory_reserve_mib < RESERVE_MIN_MIB)
+		host.memory_reserve_mib = RESERVE_MIN_MIB;
+	if (host.memory_reserve_mib > host.memory_total_mib)
+		host.memory_reserve_mib = host.memory_total_mib;
+}
+
+static int paths_take(const struct host_options *o, struct err *e)
+{
+	size_t len = strlen(o->mountpoint);
+
+	if (strlen(o->state_dir) > STATE_DIR_MAX)
+		return err_set(e, EINVAL, "the path of the state directory is longer than %d bytes",
+			       STATE_DIR_MAX);
+	if (len >= sizeof(host.mountpoint))
+		return err_set(e, EINVAL, "the path of the mount point is too long");
+	if (strncmp(o->state_dir, o->mountpoint, len) == 0 &&
+	    (o->state_dir[len] == '/' || o->state_dir[len] == '\0'))
+		return err_set(e, EINVAL, "the state directory %s lies inside the mount",
+			       o->state_dir);
+	(void)snprintf(host.state_dir, sizeof(host.state_dir), "%s", o->state_dir);
+	(void)snprintf(host.mountpoint, sizeof(host.mountpoint), "%s", o->mountpoint);
+	return 0;
+}
+
+static int lock_take(struct err *e)
+{
+	host.lock_fd =
+		openat(host.state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (host.lock_fd < 0)
+		return err_sys(e, errno, "cannot open %s/lock", host.state_dir);
+	if (flock(host.lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return err_set(e, EBUSY,
+			       "another daemon has the state directory %s; give this one its own",
+			       host.state_dir);
+	return 0;
+}
+
+static int format_check(struct err *e)
+{
+	AUTO_BUF b = BUF_INIT;
+	char text[32];
+	unsigned format;
+	int r = file_read(host.state_fd, "format", 64, &b, e);
+
+	if (r == -ENOENT) {
+		(void)snprintf(text, sizeof(text), "format=%d\n", RECORD_FORMAT);
+		return file_replace(host.state_fd, "format", 0600, text, strlen(text), e);
+	}
+	if (r < 0)
+		return r;
+	if (sscanf(buf_text(&b), "format=%u", &format) != 1)
+		return err_set(e, EBADMSG, "%s/format is damaged; it should read format=%d",
+			       host.state_dir, RECORD_FORMAT);
+	if (format > RECORD_FORMAT)
+		return err_set(
+			e, EINVAL,
+			"%s has format %u, and this program knows formats up to %d; use a newer one",
+			host.state_dir, format, RECORD_FORMAT);
+	return 0;
+}
+
+static int instance_load(struct err *e)
+{
+	AUTO_BUF b = BUF_INIT;
+	int r = file_read(host.state_fd, "instance", 16, &b, e);
+
+	if (r == -ENOENT) {
+		if (random_base32(host.instance, 4) < 0)
+			return err_set(e, EIO, "the kernel gives no random bytes");
+		return file_replace(host.state_fd, "instance", 0600, host.instance, 4, e);
+	}
+	if (r < 0)
+		return r;
+	if (b.len < 4 || strspn(buf_text(&b), "abcdefghijklmnopqrstuvwxyz234567") < 4)
+		return err_set(e, EBADMSG, "%s/instance is damaged", host.state_dir);
+	memcpy(host.instance, b.data, 4);
+	return 0;
+}
+
+/* Sockets need short paths, and nothing of them is wanted after a reboot. */
+static int run_dir_make(struct err *e)
+{
+	const char *xdg = getenv(
+		"XDG_RUNTIME_DIR"); /* NOLINT(concurrency-mt-unsafe): before there are threads */
+	const char *base = geteuid() == 0 ? "/run" : xdg && xdg[0] == '/' ? xdg : "/tmp";
+	struct stat st;
+	int r;
+
+	if ((size_t)snprintf(host.run_dir, sizeof(host.run_dir), "%s/sbxfs-%s", base,
+			     host.instance) >= sizeof(host.run_dir) - 16)
+		return err_set(e, EINVAL, "the path of XDG_RUNTIME_DIR is too long");
+	r = file_mkdirs(host.run_dir, 0700, e);
+	if (r < 0)
+		return r;
+	if (lstat(host.run_dir, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+		return err_set(e, EPERM, "%s is not a directory of our own", host.run_dir);
+	return 0;
+}
+
+static int state_open(struct err *e)
+{
+	int r = file_mkdirs(host.state_dir, 0700, e);
+
+	if (r == 0)
+		r = file_open_dir(AT_FDCWD, host.state_dir, &host.state_fd, e);
+	if (r == 0)
+		r = lock_take(e);
+	if (r == 0)
+		r = format_check(e);
+	if (r == 0)
+		r = instance_load(e);
+	if (r == 0 && ((mkdirat(host.state_fd, "sandboxes", 0700) < 0 && errno != EEXIST) ||
+		       (mkdirat(host.state_fd, "templates", 0700) < 0 && errno != EEXIST)))
+		r = err_sys(e, errno, "cannot make directories in %s", host.state_dir);
+	if (r == 0)
+		r = file_open_dir(host.state_fd, "sandboxes", &host.sandboxes_fd, e);
+	if (r == 0)
+		r = file_open_dir(host.state_fd, "templates", &host.templates_fd, e);
+	return r == 0 ? run_dir_make(e) : r;
+}
+
+static bool serial_wanted(uint32_t serial, void *arg)
+{
+	struct sbx *s = registry_find_serial(serial);
+
+	(void)arg;
+	sbx_put(s);
+	return s != NULL;
+}
+
+/* What bears our names and has no record: the record goes last, so it is nobody's. */
+static void sweep(void)
+{
+	struct err e = {0};
+	int n;
+
+	if (host.net) {
+		n = host.net->sweep(host.instance, serial_wanted, NULL, &e);
+		if (n != 0)
+			log_warning("network left without an owner: %s",
+				    n < 0 ? e.text : "removed");
+	}
+	if (host.volume) {
+		n = host.volume->sweep(host.instance, serial_wanted, NULL, &e);
+		if (n != 0)
+			log_warning("disks left without an owner: %s", n < 0 ? e.text : "removed");
+	}
+}
+
+int host_init(const struct host_options *o, struct err *e)
+{
+	int r = paths_take(o, e);
+
+	host.started_ms = wall_ms();
+	memory_count();
+	if (r == 0)
+		r = state_open(e);
+	if (r == 0)
+		r = http_init() < 0 ? err_set(e, ENOMEM, "cannot set up the HTTP client") : 0;
+	if (r == 0)
+		r = drivers_choose(o, e);
+	slots_init(host.slots_total);
+	if (r == 0)
+		r = serial_init(e);
+	if (r == 0)
+		r = template_init(e);
+	if (r == 0)
+		r = registry_load(e);
+	if (r < 0)
+		return r;
+	sweep();
+	r = watch_init(e);
+	if (r == 0) {
+		event_add(0, "", "daemon-started", "%s", "");
+		registry_recover();
+	}
+	return r;
+}
+
+int host_down(struct err *e)
+{
+	const unsigned alive =
+		IN(SBX_RUNNING) | IN(SBX_FROZEN) | IN(SBX_STARTING) | IN(SBX_STOPPING);
+	uint32_t after = 0;
+	struct sbx *s;
+
+	atomic_store(&stopping, true);
+	while ((s = registry_next_any(after))) {
+		after = s->serial;
+		if (sbx_state(s) == SBX_STARTING)
+			lane_cancel(&s->lane, false);
+		sbx_put(s);
+	}
+	return nested_all("stop", alive, e);
+}
+
+void host_set_end(void (*fn)(void))
+{
+	end_fn = fn;
+}
+
+void host_end(void)
+{
+	if (end_fn)
+		end_fn();
+}
+
+void host_done(void)
+{
+	uint32_t after = 0;
+	struct sbx *s;
+
+	while ((s = registry_next_any(after))) {
+		after = s->serial;
+		lane_cancel(&s->lane, true);
+		sbx_put(s);
+	}
+	lane_done();
+	watch_done();
+	if (host.net)
+		host.net->done();
+	if (host.run_dir[0] && rmdir(host.run_dir) < 0 && errno != ENOTEMPTY && errno != ENOENT)
+		log_warning("cannot remove %s, ignoring", host.run_dir);
+	registry_done();
+	template_done();
+	drivers_done();
+	http_done();
+	fd_close(steal_fd(&host.sandboxes_fd));
+	fd_close(steal_fd(&host.templates_fd));
+	fd_close(steal_fd(&host.lock_fd));
+	fd_close(steal_fd(&host.state_fd));
+}

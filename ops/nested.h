@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/nested.h - running a sandbox's command from inside another job, and waiting for it */
+#ifndef SBXFS_OPS_NESTED_H
+#define SBXFS_OPS_NESTED_H
+
+#include "base/err.h"
+#include "ops/sbx.h"
+#include "ops/verbs.h"
+
+/**
+ * nested_run() - Run one line on a sandbox with its turn, on behalf of a call
+ * @c: whose writer, output and cancellation count
+ * Context: a worker that has not the turn of @s.
+ * Return: what the verb returned, @e filled on failure.
+ */
+int nested_run(struct sbx *s, const char *text, struct verb_call *c, struct err *e);
+
+/**
+ * nested_all() - Run one line on every sandbox, side by side, and wait for all
+ * @states: only on those in one of them
+ * Return: 0; the first failure by serial.
+ */
+int nested_all(const char *text, unsigned states, struct err *e);
+
+#endif

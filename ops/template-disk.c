@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/template-disk.c - a template's record, and the versions that lie on disk */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "ops/template-private.h"
+
+enum {
+	TEMPLATE_RECORD_MAX = 1 << 20,
+	TEMPLATE_CONF_MAX = 1 << 16,
+	PRUNE_MAX = 64, /* versions looked at in one go; the rest waits for the next */
+};
+
+static int put_members(struct json_object *o, const struct template *t)
+{
+	struct json_object *config = json_object_new_object();
+	int r = config ? json_object_object_add(o, "config", config) : -ENOMEM;
+
+	r = r ? r : json_add_int(o, "serial", t->serial);
+	r = r ? r : json_add_int(o, "uid", t->uid);
+	r = r ? r : json_add_int(o, "gid", t->gid);
+	r = r ? r : json_add_int(o, "mode", t->mode);
+	r = r ? r : json_add_int(o, "created_ms", t->created_ms);
+	r = r ? r : json_add_int(o, "imported_ms", t->imported_ms);
+	r = r ? r : json_add_text(o, "digest", t->digest);
+	for (int i = 0; i < CONFIG_KEY_COUNT && r == 0; i++)
+		r = json_add_text(config, config_rows[i].name, t->config.value[i]);
+	for (const struct config_pair *p = t->config.pairs; p && r == 0; p = p->next)
+		r = json_add_text(config, p->key, p->value);
+	return r;
+}
+
+int template_save(struct template *t, struct err *e)
+{
+	AUTO_JSON o = json_object_new_object();
+	const char *text = NULL;
+	int r = -ENOMEM;
+
+	pthread_mutex_lock(&template_lock);
+	if (o)
+		r = put_members(o, t);
+	pthread_mutex_unlock(&template_lock);
+	if (r == 0)
+		text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY);
+	if (!text)
+		return err_set(e, ENOMEM, "no memory");
+	return file_replace(t->dir_fd, "record", 0600, text, strlen(text), e);
+}
+
+static int load_config(struct template *t, struct json_object *config, struct err *e)
+{
+	if (!json_object_is_type(config, json_type_object))
+		return 0;
+	json_object_object_foreach(config, key, value)
+	{
+		int r = config_set(&t->config, key, json_object_get_string(value), NULL, e);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Every version that is there; what an import left half is removed. */
+static int load_versions(struct template *t, struct err *e)
+{
+	AUTO_DIR dir = NULL;
+	int fd = -1, r = file_open_dir(t->dir_fd, "versions", &fd, e);
+	const struct dirent *entry;
+
+	if (r < 0)
+		return r;
+	dir = fdopendir(fd);
+	if (!dir) {
+		fd_close(fd);
+		return err_set(e, ENOMEM, "no memory");
+	}
+	while (r == 0 &&
+	       (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		struct version *v;
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (strlen(entry->d_name) != DIGEST_SHORT) {
+			r = file_remove_tree(dirfd(dir), entry->d_name, e);
+			continue;
+		}
+		v = version_load(t, entry->d_name, e);
+		if (!v)
+			return -e->code;
+		v->next = t->versions;
+		t->versions = v;
+	}
+	return r;
+}
+
+int template_load(struct template *t, struct err *e)
+{
+	AUTO_BUF text = BUF_INIT;
+	AUTO_JSON o = NULL;
+	int r = file_read(t->dir_fd, "record", TEMPLATE_RECORD_MAX, &text, e);
+
+	if (r == 0)
+		r = json_parse(buf_text(&text), text.len, &o, e);
+	if (r < 0)
+		return err_wrap(e, "cannot read its record");
+	t->serial = (uint32_t)json_int_at(o, "serial", 0);
+	t->uid = (uid_t)json_int_at(o, "uid", 0);
+	t->gid = (gid_t)json_int_at(o, "gid", 0);
+	t->mode = (mode_t)json_int_at(o, "mode", 0755);
+	t->created_ms = json_int_at(o, "created_ms", 0);
+	t->imported_ms = json_int_at(o, "imported_ms", 0);
+	(void)snprintf(t->digest, sizeof(t->digest), "%s", json_text_at(o, "digest", ""));
+	if (t->serial == 0)
+		return err_set(e, EBADMSG, "its record has no serial");
+	r = load_config(t, json_at(o, "config"), e);
+	return r < 0 ? r : load_versions(t, e);
+}
+
+/* One line of template.conf: kernel arguments, the guest's init, or a default setting. */
+static int conf_line(struct version *v, char *line, struct err *e)
+{
+	char *value = strchr(line, '=');
+
+	if (*line == '\0' || *line == '#')
+		return 0;
+	if (!value)
+		return err_set(e, EBADMSG, "template.conf: %s is not KEY=VALUE", line);
+	*value++ = '\0';
+	if (parse_unescape(value) < 0)
+		return err_set(e, EBADMSG, "template.conf: a bad backslash in %s", line);
+	if (strcmp(line, "cmdline") == 0) {
+		if ((size_t)snprintf(v->cmdline, sizeof(v->cmdline), "%s", value) >=
+		    sizeof(v->cmdline))
+			return err_set(e, EBADMSG, "template.conf: cmdline is too long");
+	} else if (strcmp(line, "init") == 0) {
+		(void)snprintf(v->init, sizeof(v->init), "%s", value);
+	} else if (config_set(&v->defaults, line, value, NULL, NULL) < 0) {
+		log_debug("template.conf: %s is for another version of this program", line);
+	}
+	return 0;
+}
+
+static int load_conf(int dir_fd, struct version *v, struct err *e)
+{
+	AUTO_BUF text = BUF_INIT;
+	char *cursor, *line;
+	int r = file_read(dir_fd, "template.conf", TEMPLATE_CONF_MAX, &text, e);
+
+	if (r < 0 || text.len == 0)
+		return r;
+	cursor = text.data;
+	while (r == 0 && (line = parse_line(&cursor)))
+		r = conf_line(v, line, e);
+	return r;
+}
+
+struct version *version_load(struct template *t, const char *digest, struct err *e)
+{
+	struct version *v = calloc(1, sizeof(*v));
+	char path[64];
+	AUTO_FD fd = -1;
+	struct stat st;
+
+	if (!v) {
+		(void)err_set(e, ENOMEM, "no memory");
+		return NULL;
+	}
+	(void)snprintf(v->digest, sizeof(v->digest), "%s", digest);
+	(void)snprintf(path, sizeof(path), "versions/%.32s", digest);
+	if (file_open_dir(t->dir_fd, path, &fd, e) < 0 || load_conf(fd, v, e) < 0)
+		goto fail;
+	if (fstatat(fd, "rootfs.ext4", &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		(void)err_sys(e, errno, "version %s has no rootfs.ext4", digest);
+		goto fail;
+	}
+	v->rootfs_bytes = (uint64_t)st.st_size;
+	v->disk_bytes = (uint64_t)st.st_blocks * 512;
+	return v;
+fail:
+	version_free(v);
+	return NULL;
+}
+
+/* Take a version off the list, unless it is the current one. */
+static void version_drop(struct template *t, const char *digest)
+{
+	struct version *v = NULL;
+
+	pthread_mutex_lock(&template_lock);
+	for (struct version **at = &t->versions; *at; at = &(*at)->next) {
+		if (strcmp((*at)->digest, digest) == 0 && strcmp(digest, t->digest) != 0) {
+			v = *at;
+			*at = v->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&template_lock);
+	version_free(v);
+}
+
+/* New pins go to the current version only, so one that has no users now will have none later. */
+void template_prune(struct template *t)
+{
+	char digests[PRUNE_MAX][DIGEST_SHORT + 1], path[64];
+	struct err e = {0};
+	size_t n = 0;
+
+	pthread_mutex_lock(&template_lock);
+	for (const struct version *v = t->versions; v && n < PRUNE_MAX; v = v->next)
+		if (strcmp(v->digest, t->digest) != 0)
+			memcpy(digests[n++], v->digest, sizeof(digests[0]));
+	pthread_mutex_unlock(&template_lock);
+	for (size_t i = 0; i < n; i++) {
+		if (template_users(t, digests[i]) != 0)
+			continue;
+		version_drop(t, digests[i]);
+		(void)snprintf(path, sizeof(path), "versions/%.12s", digests[i]);
+		if (file_remove_tree(t->dir_fd, path, &e) < 0)
+			log_warning("template %s: %s, ignoring", t->name, e.text);
+	}
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/template-import.c - new versions: copied in with the writer's rights, named by their digest
+ *
+ * How it works: the files are copied into versions/import, digested as copied, synced, and the directory
+ * is renamed to its digest; then the record names the new version. A crash leaves a directory that the
+ * next start removes, or a version that nobody names.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/digest.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/timefmt.h"
+#include "ops/asuser.h"
+#include "ops/event.h"
+#include "ops/template-private.h"
+
+static const char *const part_names[] = {"rootfs.ext4", "kernel", "initrd", "template.conf"};
+
+enum {
+	PART_ROOTFS,
+	PART_KERNEL,
+	PART_INITRD,
+	PART_CONF,
+	PART_COUNT,
+	MIB = 1 << 20,
+};
+
+/* The parts as open files of the writer. */
+struct parts {
+	int fd[PART_COUNT]; /* -1: not given */
+	const char *conf;   /* text to use in place of a template.conf; NULL: the file */
+};
+
+static void parts_done(struct parts *p)
+{
+	for (int i = 0; i < PART_COUNT; i++)
+		fd_close(p->fd[i]);
+}
+
+static int part_check(int fd, const char *name, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, errno, "cannot look at %s", name);
+	if (!S_ISREG(st.st_mode) || st.st_size == 0)
+		return err_set(e, EINVAL, "%s is not a regular file with content", name);
+	return 0;
+}
+
+static int copy_part(int from, int dir_fd, const char *name, struct digest *digest,
+		     const struct deadline *d, struct err *e)
+{
+	AUTO_FD to = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	struct stat st;
+	int r;
+
+	if (to < 0)
+		return err_sys(e, errno, "cannot make %s", name);
+	r = file_copy(from, to, d->cancel_fd, e);
+	if (r < 0)
+		return err_wrap(e, "%s", name);
+	/* A disk is whole MiB: the store lays its own blocks over it. */
+	if (strcmp(name, part_names[PART_ROOTFS]) == 0 && fstat(to, &st) == 0 &&
+	    st.st_size % MIB != 0 && ftruncate(to, (st.st_size / MIB + 1) * MIB) < 0)
+		return err_sys(e, errno, "cannot round up %s", name);
+	digest_add(digest, name, strlen(name) + 1);
+	r = digest_add_fd(digest, to, d->cancel_fd, e);
+	if (r == 0 && fsync(to) < 0)
+		r = err_sys(e, errno, "cannot write %s", name);
+	return r;
+}
+
+static int copy_parts(const struct parts *p, int dir_fd, struct digest *digest,
+		      const struct deadline *d, struct err *e)
+{
+	int r = 0;
+
+	for (int i = 0; i < PART_COUNT && r == 0; i++)
+		if (p->fd[i] >= 0)
+			r = copy_part(p->fd[i], dir_fd, part_names[i], digest, d, e);
+	if (r == 0 && p->conf) {
+		digest_add(digest, p->conf, strlen(p->conf));
+		r = file_replace(dir_fd, part_names[PART_CONF], 0600, p->conf, strlen(p->conf), e);
+	}
+	return r == 0 ? file_sync_dir(dir_fd, e) : r;
+}
+
+/* Give the copied directory its name; the same content may be there already. */
+static int name_version(struct template *t, const char *digest, struct err *e)
+{
+	AUTO_FD versions = -1;
+	int r = file_open_dir(t->dir_fd, "versions", &versions, e);
+
+	if (r < 0)
+		return r;
+	if (renameat(versions, "import", versions, digest) == 0)
+		return file_sync_dir(versions, e);
+	if (errno != EEXIST && errno != ENOTEMPTY)
+		return err_sys(e, errno, "cannot name the version");
+	return file_remove_tree(versions, "import", e);
+}
+
+/* List it if it is new, and make it the current one, durably. */
+static int take_version(struct template *t, const char *digest, struct err *e)
+{
+	struct version *fresh = version_load(t, digest, e), *v;
+	char before[DIGEST_SHORT + 1];
+	int r;
+
+	if (!fresh)
+		return -e->code;
+	pthread_mutex_lock(&template_lock);
+	memcpy(before, t->digest, sizeof(before));
+	for (v = t->versions; v && strcmp(v->digest, digest) != 0; v = v->next)
+		;
+	if (!v) {
+		fresh->next = t->versions;
+		t->versions = fresh;
+		fresh = NULL;
+	}
+	(void)snprintf(t->digest, sizeof(t->digest), "%s", digest);
+	t->imported_ms = wall_ms();
+	pthread_mutex_unlock(&template_lock);
+	version_free(fresh);
+	r = template_save(t, e);
+	if (r < 0) {
+		pthread_mutex_lock(&template_lock);
+		memcpy(t->digest, before, sizeof(before));
+		pthread_mutex_unlock(&template_lock);
+	}
+	template_prune(t);
+	return r;
+}
+
+static int import_parts(struct template *t, const struct parts *p, const struct deadline *d,
+			struct err *e)
+{
+	struct digest *digest = digest_new();
+	char hex[DIGEST_HEX_SIZE] = "";
+	AUTO_FD dir = -1;
+	int r = digest ? 0 : err_set(e, ENOMEM, "no memory");
+
+	if (r == 0)
+		r = fault_point("template-import", d, e);
+	if (r == 0)
+		r = file_remove_tree(t->dir_fd, "versions/import", e);
+	if (r == 0 && mkdirat(t->dir_fd, "versions/import", 0700) < 0)
+		r = err_sys(e, errno, "cannot make a directory for the version");
+	if (r == 0)
+		r = file_open_dir(t->dir_fd, "versions/import", &dir, e);
+	if (r == 0)
+		r = copy_parts(p, dir, digest, d, e);
+	if (r == 0) {
+		digest_hex(digest, hex);
+		hex[DIGEST_SHORT] = '\0';
+		r = name_version(t, hex, e);
+	}
+	digest_free(digest);
+	if (r == 0)
+		return take_version(t, hex, e);
+	(void)file_remove_tree(t->dir_fd, "versions/import",
+			       NULL); /* else the next import or start does */
+	return r;
+}
+
+static void import_begin(struct template *t)
+{
+	pthread_mutex_lock(&template_lock);
+	t->importing = true;
+	pthread_mutex_unlock(&template_lock);
+	event_tell(t->serial, EVENT_STATUS);
+}
+
+static void import_end(struct template *t, int result, const struct err *e)
+{
+	pthread_mutex_lock(&template_lock);
+	t->importing = false;
+	(void)snprintf(t->last_error, sizeof(t->last_error), "%.500s", result < 0 ? e->text : "");
+	pthread_mutex_unlock(&template_lock);
+	event_tell(t->serial, EVENT_STATUS);
+}
+
+static int open_from_dir(const char *path, const struct writer *w, struct parts *p, struct err *e)
+{
+	AUTO_FD dir = -1;
+	int r = asuser_open(w, AT_FDCWD, path, O_PATH | O_DIRECTORY, &dir, e);
+
+	for (int i = 0; i < PART_COUNT && r == 0; i++) {
+		r = asuser_open(w, dir, part_names[i], O_RDONLY, &p->fd[i], e);
+		if (r == 0)
+			r = part_check(p->fd[i], part_names[i], e);
+	}
+	return r < 0 ? err_wrap(e, "%s is not what sbx-mktemplate writes", path) : 0;
+}
+
+int template_import(struct template *t, const char *path, const struct writer *w,
+		    const struct deadline *d, struct err *e)
+{
+	struct parts p = {.fd = {-1, -1, -1, -1}};
+	struct err none = {0};
+	int r;
+
+	e = e ? e : &none;
+	import_begin(t);
+	r = open_from_dir(path, w, &p, e);
+	if (r == 0)
+		r = import_parts(t, &p, d, e);
+	parts_done(&p);
+	import_end(t, r, e);
+	return r;
+}
+
+/* Kernel and initramfs that were not named come from the template `default`. */
+static int open_default(int part, struct parts *p, struct err *e)
+{
+	struct template_version v;
+	int r = template_version_find("default", &v, e);
+
+	if (r < 0)
+		return err_wrap(e, "%s= was not given and the template default has none to lend",
+				part_names[part]);
+	p->fd[part] = open(part == PART_KERNEL ? v.kernel : v.initrd, O_RDONLY | O_CLOEXEC);
+	template_version_done(&v);
+	return p->fd[part] < 0 ? err_sys(e, errno, "cannot open the default %s", part_names[part])
+			       : 0;
+}
+
+int template_import_files(struct template *t, const struct template_files *f,
+			  const struct writer *w, const struct deadline *d, struct err *e)
+{
+	const char *paths[] = {f->rootfs, f->kernel, f->initrd};
+	struct parts p = {.fd = {-1, -1, -1, -1}};
+	AUTO_BUF conf = BUF_INIT;
+	struct err none = {0};
+	int r = 0;
+
+	e = e ? e : &none;
+	buf_adds(&conf, "cmdline=");
+	buf_add_escaped(&conf, f->cmdline ? f->cmdline : "");
+	buf_addc(&conf, '\n');
+	p.conf = buf_text(&conf);
+	import_begin(t);
+	for (int i = PART_ROOTFS; i <= PART_INITRD && r == 0; i++) {
+		if (paths[i])
+			r = asuser_open(w, AT_FDCWD, paths[i], O_RDONLY, &p.fd[i], e);
+		else
+			r = open_default(i, &p, e);
+		if (r == 0)
+			r = part_check(p.fd[i], paths[i] ? paths[i] : part_names[i], e);
+	}
+	if (r == 0)
+		r = import_parts(t, &p, d, e);
+	parts_done(&p);
+	import_end(t, r, e);
+	return r;
+}

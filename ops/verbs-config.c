@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/verbs-config.c - set, unset and writes to config, of sandboxes and templates
+ *
+ * How it works: the change is made to a copy; the copy takes the old one's place in memory, and the old
+ * one comes back if the new one cannot be saved. The object's turn keeps others away meanwhile.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "ops/record.h"
+#include "ops/template.h"
+#include "ops/verbs-private.h"
+
+static int change_words(struct config *c, const struct verb_call *call, bool unset, bool *restart,
+			struct err *e)
+{
+	int r = 0;
+
+	for (int i = 0; i < call->argc && r == 0; i++) {
+		AUTO_FREE char *key = strdup(call->argv[i]);
+		char *value = key ? strchr(key, '=') : NULL;
+
+		if (!key)
+			return err_set(e, ENOMEM, "no memory");
+		if (!unset && !value)
+			return err_set(e, EINVAL, "%s is not KEY=VALUE", key);
+		if (value && !unset)
+			*value++ = '\0';
+		r = config_set(c, key, unset ? NULL : value, restart, e);
+	}
+	return r;
+}
+
+/* A changed copy of @from: by the call's words, or by the text of a config file. */
+static int change(const struct config *from, const struct verb_call *call, struct config *ret,
+		  bool *restart, struct err *e)
+{
+	AUTO_FREE char *text = NULL;
+	int r;
+
+	if (call->verb->flags & VERB_HIDDEN) {
+		text = strdup(call->rest);
+		return text ? config_apply_text(from, text, ret, restart, e)
+			    : err_set(e, ENOMEM, "no memory");
+	}
+	if (config_copy(from, ret) < 0)
+		return err_set(e, ENOMEM, "no memory");
+	r = change_words(ret, call, strcmp(call->verb->name, "unset") == 0, restart, e);
+	if (r < 0)
+		config_done(ret);
+	return r;
+}
+
+static void swap_config(struct sbx *s, struct config *c)
+{
+	struct config old;
+
+	pthread_mutex_lock(&s->lock);
+	old = s->config;
+	s->config = *c;
+	*c = old;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Its disk's data is a difference to one template's version: that cannot change under it. */
+static int check_pin(const struct sbx *s, const struct config *c, struct err *e)
+{
+	const char *name = config_effective(c, NULL, CONFIG_TEMPLATE);
+	size_t len = strlen(name);
+
+	if (s->template_pin[0] == '\0' ||
+	    (strncmp(s->template_pin, name, len) == 0 && s->template_pin[len] == '@'))
+		return 0;
+	return err_set(e, EINVAL,
+		       "its disk was begun from %s; another template takes a new sandbox",
+		       s->template_pin);
+}
+
+int run_change(struct verb_call *c, struct err *e)
+{
+	enum sbx_state state = sbx_state(c->sbx);
+	struct config config;
+	bool restart = false;
+	int r = change(&c->sbx->config, c, &config, &restart,
+		       e); /* nobody else changes it: we have the turn */
+
+	if (r < 0)
+		return r;
+	r = check_pin(c->sbx, &config, e);
+	if (r < 0) {
+		config_done(&config);
+		return r;
+	}
+	swap_config(c->sbx, &config);
+	r = record_save(c->sbx, e);
+	if (r < 0)
+		swap_config(c->sbx, &config);
+	config_done(&config);
+	sbx_changed(c->sbx);
+	if (r == 0 && restart && (state == SBX_RUNNING || state == SBX_FROZEN))
+		buf_adds(c->out, "takes effect at the next start\n");
+	return r;
+}
+
+int run_template_change(struct verb_call *c, struct err *e)
+{
+	struct config own, config;
+	int r = template_own_config(c->template, &own);
+
+	if (r < 0)
+		return err_set(e, -r, "no memory");
+	r = change(&own, c, &config, NULL, e);
+	config_done(&own);
+	if (r < 0)
+		return r;
+	r = template_set_config(c->template, &config, e);
+	config_done(&config);
+	return r;
+}

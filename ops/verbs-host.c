@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/verbs-host.c - what .ctl's own verbs and the templates' import do */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "ops/host.h"
+#include "ops/nested.h"
+#include "ops/registry.h"
+#include "ops/template.h"
+#include "ops/verbs-private.h"
+
+/* Quote a word so that words_split() gives it back. */
+static void add_quoted(struct buf *b, const char *word)
+{
+	buf_addc(b, '\'');
+	for (; *word; word++)
+		if (*word == '\'')
+			buf_adds(b, "'\\''");
+		else
+			buf_addc(b, *word);
+	buf_addc(b, '\'');
+}
+
+static int create_settings(struct verb_call *c, struct sbx *s, int count, struct err *e)
+{
+	AUTO_BUF line = BUF_INIT;
+
+	if (count == 0)
+		return 0;
+	buf_adds(&line, "set");
+	for (int i = 0; i < count; i++) {
+		buf_addc(&line, ' ');
+		add_quoted(&line, c->argv[1 + i]);
+	}
+	return nested_run(s, buf_text(&line), c, e);
+}
+
+int run_create(struct verb_call *c, struct err *e)
+{
+	bool start = c->argc > 1 && strcmp(c->argv[c->argc - 1], "start") == 0;
+	struct err undo = {0};
+	struct sbx *s;
+	int r = registry_create(c->argv[0], c->writer, &s, e);
+
+	if (r < 0)
+		return r;
+	r = create_settings(c, s, c->argc - 1 - start, e);
+	if (r < 0 && registry_remove(s, &undo) < 0)
+		log_warning("%s: %s, ignoring", c->argv[0], undo.text);
+	if (r == 0 && start)
+		r = nested_run(s, "start", c, e);
+	sbx_put(s);
+	return r;
+}
+
+int run_loglevel(struct verb_call *c, struct err *e)
+{
+	enum log_level level;
+
+	if (log_level_parse(c->argv[0], &level) < 0)
+		return err_set(e, EINVAL, "%s is not error, warning, info or debug", c->argv[0]);
+	log_set_level(level);
+	return 0;
+}
+
+int run_shutdown(struct verb_call *c, struct err *e)
+{
+	int r;
+
+	if (c->argc == 1 && strcmp(c->argv[0], "stop") != 0)
+		return err_set(e, EINVAL, "usage: shutdown [stop]");
+	r = host_down(e);
+	host_end();
+	return r;
+}
+
+int run_import(struct verb_call *c, struct err *e)
+{
+	static const char *const keys[] = {"rootfs=", "kernel=", "initrd=", "cmdline="};
+	const char *values[4] = {NULL};
+	struct template_files files;
+	struct deadline d = verb_deadline(c, INT64_MAX / 2);
+
+	if (c->argc == 1 && !strchr(c->argv[0], '='))
+		return template_import(c->template, c->argv[0], c->writer, &d, e);
+	for (int i = 0; i < c->argc; i++) {
+		int k = 0;
+
+		while (k < 4 && strncmp(c->argv[i], keys[k], strlen(keys[k])) != 0)
+			k++;
+		if (k == 4)
+			return err_set(e, EINVAL, "usage: import %s", c->verb->args);
+		values[k] = c->argv[i] + strlen(keys[k]);
+	}
+	files = (struct template_files){values[0], values[1], values[2], values[3]};
+	if (!files.rootfs)
+		return err_set(e, EINVAL, "rootfs=PATH is needed");
+	return template_import_files(c->template, &files, c->writer, &d, e);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/verbs-private.h - what the verbs' rows run; for verbs*.c only
+ *
+ * Each runs with the turn of its object if its row is lifecycle or overtaking, beside others if aside.
+ */
+#ifndef SBXFS_OPS_VERBS_PRIVATE_H
+#define SBXFS_OPS_VERBS_PRIVATE_H
+
+#include "ops/verbs.h"
+
+/* verbs-sbx.c */
+int run_start(struct verb_call *c, struct err *e);
+int run_stop(struct verb_call *c, struct err *e);
+int run_kill(struct verb_call *c, struct err *e);
+int run_restart(struct verb_call *c, struct err *e);
+int run_freeze(struct verb_call *c, struct err *e);
+int run_thaw(struct verb_call *c, struct err *e);
+int run_destroy(struct verb_call *c, struct err *e);
+int run_exec(struct verb_call *c, struct err *e);
+int run_ping(struct verb_call *c, struct err *e);
+int run_sync(struct verb_call *c, struct err *e);
+int run_wait(struct verb_call *c, struct err *e);
+int run_cancel(struct verb_call *c, struct err *e);
+
+/* verbs-config.c: set, unset and config */
+int run_change(struct verb_call *c, struct err *e);
+int run_template_change(struct verb_call *c, struct err *e);
+
+/* verbs-host.c */
+int run_create(struct verb_call *c, struct err *e);
+int run_loglevel(struct verb_call *c, struct err *e);
+int run_shutdown(struct verb_call *c, struct err *e);
+int run_import(struct verb_call *c, struct err *e);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/verbs-sbx.c - what a sandbox's verbs do */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "ops/host.h"
+#include "ops/lifecycle.h"
+#include "ops/registry.h"
+#include "ops/verbs-private.h"
+
+enum {
+	START_MS = 30000, /* sbxfs(5) */
+	START_TCG_MS = 120000,
+	STOP_MS = 10000,
+	VMM_MS = 10000, /* for the VMM to answer freeze and thaw */
+	SYNC_MS = 30000,
+	EXEC_MS = INT32_MAX, /* 24 days: until the writer has enough of it */
+};
+
+static int64_t start_ms(void)
+{
+	return host.vm_host.accel == VM_ACCEL_TCG ? START_TCG_MS : START_MS;
+}
+
+int run_start(struct verb_call *c, struct err *e)
+{
+	struct deadline d = verb_deadline(c, start_ms());
+
+	return lifecycle_start(c->sbx, &d, c->out, e);
+}
+
+int run_stop(struct verb_call *c, struct err *e)
+{
+	struct deadline d = verb_deadline(c, STOP_MS);
+
+	return lifecycle_stop(c->sbx, &d, e);
+}
+
+int run_kill(struct verb_call *c, struct err *e)
+{
+	return lifecycle_kill(c->sbx, e);
+}
+
+int run_restart(struct verb_call *c, struct err *e)
+{
+	struct deadline stop = deadline_in(STOP_MS, c->job->cancel_fd), start;
+	enum sbx_state state = sbx_state(c->sbx);
+	int r = 0;
+
+	if (state != SBX_CREATED && state != SBX_STOPPED)
+		r = lifecycle_stop(c->sbx, &stop, e);
+	if (r < 0)
+		return r;
+	start = verb_deadline(c, start_ms());
+	return lifecycle_start(c->sbx, &start, c->out, e);
+}
+
+int run_freeze(struct verb_call *c, struct err *e)
+{
+	struct deadline d = deadline_in(VMM_MS, c->job->cancel_fd);
+
+	return lifecycle_freeze(c->sbx, &d, e);
+}
+
+int run_thaw(struct verb_call *c, struct err *e)
+{
+	struct deadline d = deadline_in(VMM_MS, c->job->cancel_fd);
+
+	return lifecycle_thaw(c->sbx, &d, e);
+}
+
+int run_destroy(struct verb_call *c, struct err *e)
+{
+	return lifecycle_destroy(c->sbx, e);
+}
+
+int run_exec(struct verb_call *c, struct err *e)
+{
+	char addr[SLOT_ADDR_SIZE], token[GUEST_TOKEN_SIZE];
+	struct deadline d = deadline_in(EXEC_MS, c->job->cancel_fd);
+	struct guest_command command = {.text = c->rest};
+	struct guest_exit exit = {0};
+	AUTO_BUF output = BUF_INIT;
+	struct guest g;
+	int r = sbx_running_guest(c->sbx, addr, token, &g, e);
+
+	if (r < 0)
+		return r;
+	sbx_touch(c->sbx);
+	r = guest_exec(&g, &command, &d, &output, &exit, e);
+	sbx_touch(c->sbx);
+	if (r < 0)
+		return r;
+	if (exit.signalled)
+		buf_addf(c->out, "signal=%s\n", exit.signal);
+	else
+		buf_addf(c->out, "exit=%d\n", exit.status);
+	if (exit.truncated_bytes)
+		buf_addf(c->out, "truncated=%" PRIu64 "\n", exit.truncated_bytes);
+	buf_add(c->out, buf_text(&output), output.len);
+	return buf_error(c->out) < 0 ? err_set(e, ENOMEM, "no memory for the output") : 0;
+}
+
+int run_ping(struct verb_call *c, struct err *e)
+{
+	(void)e;
+	sbx_touch(c->sbx);
+	return 0;
+}
+
+int run_sync(struct verb_call *c, struct err *e)
+{
+	char addr[SLOT_ADDR_SIZE], token[GUEST_TOKEN_SIZE];
+	struct deadline d = verb_deadline(c, SYNC_MS);
+	struct guest g;
+	int r = sbx_running_guest(c->sbx, addr, token, &g, e);
+
+	return r < 0 ? r : guest_sync(&g, &d, e);
+}
+
+static int parse_states(char *words, unsigned *ret_states, struct err *e)
+{
+	enum sbx_state state;
+	char *next;
+
+	*ret_states = 0;
+	for (char *word = words; word; word = next) {
+		next = strchr(word, ',');
+		if (next)
+			*next++ = '\0';
+		if (sbx_state_parse(word, &state) < 0)
+			return err_set(e, EINVAL, "%s is no state", word);
+		*ret_states |= IN(state);
+	}
+	return 0;
+}
+
+static int wait_states(struct sbx *s, unsigned states, int fd, const struct deadline *d,
+		       struct err *e)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	uint64_t count;
+	int r;
+
+	for (;;) {
+		r = deadline_poll(d, &pfd, 1);
+		if (r == -ETIMEDOUT)
+			return err_set(e, ETIMEDOUT, "it is still %s",
+				       sbx_state_name(sbx_state(s)));
+		if (r < 0)
+			return err_sys(e, -r, "waiting");
+		if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+			return err_sys(e, errno, "waiting");
+		if (states & IN(sbx_state(s)))
+			return 0;
+	}
+}
+
+int run_wait(struct verb_call *c, struct err *e)
+{
+	AUTO_FD fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	AUTO_FREE char *words = strdup(c->argv[0]);
+	struct deadline d = verb_deadline(c, INT64_MAX / 2);
+	struct sbx_waiter waiter = {.fd = fd};
+	unsigned states;
+	int r;
+
+	if (fd < 0 || !words)
+		return err_set(e, ENOMEM, "no memory or descriptors to wait with");
+	r = parse_states(words, &states, e);
+	if (r < 0)
+		return r;
+	sbx_wait_add(c->sbx, &waiter);
+	r = wait_states(c->sbx, states, fd, &d, e);
+	sbx_wait_remove(c->sbx, &waiter);
+	return r;
+}
+
+/* Being queued as an overtaking job has ended the others already. */
+int run_cancel(struct verb_call *c, struct err *e)
+{
+	(void)c;
+	(void)e;
+	return 0;
+}

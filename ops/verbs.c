@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/verbs.c - the tables of verbs; what they do is in verbs-sbx.c, verbs-host.c and verbs-template.c */
+#include "ops/verbs.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "ops/verbs-private.h"
+
+/* clang-format off */
+#define ALWAYS  (~0u)
+#define RESTING (IN(SBX_CREATED) | IN(SBX_STOPPED))
+#define ALIVE   (IN(SBX_RUNNING) | IN(SBX_FROZEN))
+
+static const struct verb sbx_verbs[] = {
+	{ "start", "[timeout=SEC]", "build disk, network and VM, boot, and wait for the guest's agent",
+	  JOB_LIFECYCLE, 0, 0, 0, true, RESTING | IN(SBX_ERROR), IN(SBX_RUNNING), IN(SBX_FROZEN), run_start },
+	{ "stop", "[timeout=SEC]", "ask the guest to shut down, then end the VM; the disk is kept",
+	  JOB_LIFECYCLE, 0, 0, 0, true, ALIVE | IN(SBX_ERROR), RESTING, 0, run_stop },
+	{ "kill", "", "end the VM at once; the disk is kept",
+	  JOB_OVERTAKING, 0, 0, 0, false, ALIVE | IN(SBX_ERROR), RESTING, 0, run_kill },
+	{ "restart", "[timeout=SEC]", "stop and start",
+	  JOB_LIFECYCLE, 0, 0, 0, true, ALIVE | RESTING | IN(SBX_ERROR), 0, 0, run_restart },
+	{ "freeze", "", "stop the vCPUs, release nothing",
+	  JOB_LIFECYCLE, 0, 0, 0, false, IN(SBX_RUNNING), IN(SBX_FROZEN), 0, run_freeze },
+	{ "thaw", "", "go on after freeze",
+	  JOB_LIFECYCLE, 0, 0, 0, false, IN(SBX_FROZEN), IN(SBX_RUNNING), 0, run_thaw },
+	{ "destroy", "", "remove it with everything it has, and wait for that",
+	  JOB_OVERTAKING, VERB_GUARDED, 0, 0, false, ALWAYS, 0, 0, run_destroy },
+	{ "exec", "COMMAND", "run COMMAND with /bin/sh -c in the guest and wait; the reply has its status and output",
+	  JOB_ASIDE, VERB_RAW | VERB_GUEST, 1, 1, false, IN(SBX_RUNNING), 0, IN(SBX_FROZEN), run_exec },
+	{ "ping", "", "count as activity",
+	  JOB_ASIDE, 0, 0, 0, false, ALWAYS, 0, 0, run_ping },
+	{ "sync", "[timeout=SEC]", "flush the guest's dirty pages to its disk",
+	  JOB_ASIDE, VERB_GUEST, 0, 0, true, IN(SBX_RUNNING), 0, IN(SBX_FROZEN), run_sync },
+	{ "set", "KEY=VALUE…", "change settings, as config does",
+	  JOB_LIFECYCLE, VERB_PAIRS, 1, -1, false, ALWAYS, 0, 0, run_change },
+	{ "unset", "KEY…", "back to the default",
+	  JOB_LIFECYCLE, 0, 1, -1, false, ALWAYS, 0, 0, run_change },
+	{ "wait", "STATE[,STATE…] [timeout=SEC]", "return when it is in one of the states",
+	  JOB_ASIDE, 0, 1, 1, true, ALWAYS, 0, 0, run_wait },
+	{ "cancel", "", "cancel the command that runs and those that wait",
+	  JOB_OVERTAKING, 0, 0, 0, false, ALWAYS, 0, 0, run_cancel },
+	{ "config", "", "the whole of a write to config",
+	  JOB_LIFECYCLE, VERB_HIDDEN, 0, 0, false, ALWAYS, 0, 0, run_change },
+	{ .name = NULL },
+};
+
+static const struct verb host_verbs[] = {
+	{ "create", "NAME [KEY=VALUE…] [start]", "define a sandbox with settings, and start it",
+	  JOB_ASIDE, 0, 1, -1, false, ALWAYS, 0, 0, run_create },
+	{ "loglevel", "error|warning|info|debug", "what is logged from now on",
+	  JOB_ASIDE, 0, 1, 1, false, ALWAYS, 0, 0, run_loglevel },
+	{ "shutdown", "[stop]", "stop all sandboxes, answer, and end the daemon",
+	  JOB_ASIDE, 0, 0, 1, false, ALWAYS, 0, 0, run_shutdown },
+	{ .name = NULL },
+};
+
+static const struct verb template_verbs[] = {
+	{ "import", "DIR | rootfs=PATH [kernel=PATH] [initrd=PATH] [cmdline=STRING]",
+	  "copy in a new version, as sbx-mktemplate wrote it or from single files",
+	  JOB_LIFECYCLE, VERB_PAIRS, 1, 4, false, ALWAYS, 0, 0, run_import },
+	{ "set", "KEY=VALUE…", "default settings of its sandboxes",
+	  JOB_LIFECYCLE, VERB_PAIRS, 1, -1, false, ALWAYS, 0, 0, run_template_change },
+	{ "unset", "KEY…", "back to the default",
+	  JOB_LIFECYCLE, 0, 1, -1, false, ALWAYS, 0, 0, run_template_change },
+	{ "cancel", "", "cancel the command that runs and those that wait",
+	  JOB_OVERTAKING, 0, 0, 0, false, ALWAYS, 0, 0, run_cancel },
+	{ "config", "", "the whole of a write to config",
+	  JOB_LIFECYCLE, VERB_HIDDEN, 0, 0, false, ALWAYS, 0, 0, run_template_change },
+	{ .name = NULL },
+};
+
+static const struct verb *const tables[COMMAND_TARGET_COUNT] = {
+	[COMMAND_SBX_CTL]         = sbx_verbs,
+	[COMMAND_SBX_CONFIG]      = sbx_verbs,
+	[COMMAND_HOST_CTL]        = host_verbs,
+	[COMMAND_TEMPLATE_CTL]    = template_verbs,
+	[COMMAND_TEMPLATE_CONFIG] = template_verbs,
+};
+/* clang-format on */
+
+const struct verb *verb_table(enum command_target target)
+{
+	return tables[target];
+}
+
+static const struct verb *find_in(const struct verb *table, const char *name)
+{
+	for (; table->name; table++)
+		if (strcmp(table->name, name) == 0)
+			return table;
+	return NULL;
+}
+
+const struct verb *verb_find_hidden(enum command_target target, const char *name)
+{
+	return find_in(tables[target], name);
+}
+
+const struct verb *verb_find(enum command_target target, const char *name)
+{
+	const struct verb *v = find_in(tables[target], name);
+
+	if (!v && target == COMMAND_HOST_CTL)
+		v = find_in(sbx_verbs, name);
+	return v && !(v->flags & VERB_HIDDEN) ? v : NULL;
+}
+
+bool verb_is_for_sbx(const struct verb *v)
+{
+	return v >= sbx_verbs && v < sbx_verbs + sizeof(sbx_verbs) / sizeof(sbx_verbs[0]);
+}
+
+/* The states of a set, for a message. */
+static void add_states(struct buf *b, unsigned states)
+{
+	bool first = true;
+
+	for (int i = 0; i < SBX_STATE_COUNT; i++) {
+		if (!(states & IN(i)))
+			continue;
+		buf_addf(b, "%s%s", first ? "" : ", ", sbx_state_name((enum sbx_state)i));
+		first = false;
+	}
+}
+
+int verb_check_state(const struct verb *v, enum sbx_state state, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	int r;
+
+	if (v->from & IN(state))
+		return 0;
+	if (v->idle & IN(state))
+		return 1;
+	if (v->busy & IN(state))
+		return err_set(e, EBUSY, "it is %s; thaw goes on with it", sbx_state_name(state));
+	if (v->flags & VERB_GUEST)
+		return err_set(e, EHOSTDOWN, "it is %s and has no guest to talk to; start it",
+			       sbx_state_name(state));
+	add_states(&b, v->from | v->idle);
+	r = err_set(e, EINVAL, "it is %s, and %s is for: %s", sbx_state_name(state), v->name,
+		    buf_text(&b));
+	buf_done(&b);
+	return r;
+}
+
+void verb_help(enum command_target target, struct buf *b)
+{
+	for (const struct verb *v = tables[target]; v->name; v++)
+		if (!(v->flags & VERB_HIDDEN))
+			buf_addf(b, "  %s%s%s\n      %s\n", v->name, v->args[0] ? " " : "", v->args,
+				 v->help);
+}
+
+struct deadline verb_deadline(const struct verb_call *c, int64_t fallback_ms)
+{
+	return deadline_in(c->timeout_ms >= 0 ? c->timeout_ms : fallback_ms, c->job->cancel_fd);
+}
