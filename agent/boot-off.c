@@ -8,7 +8,6 @@
  * A root that cannot be mounted read-only, because a file on it is open for writing, is frozen instead: that
  * leaves its journal clean just as well.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -55,7 +54,7 @@ void boot_halt(void)
 {
 	sync();
 	(void)reboot(
-	    RB_POWER_OFF); /* returns only without the right to do it; then there is no machine to stop */
+		RB_POWER_OFF); /* returns only without the right to do it; then there is no machine to stop */
 	_exit(1);
 }
 
@@ -112,13 +111,14 @@ static nfds_t others_open(struct pollfd *fds, nfds_t max)
 	const struct dirent *d;
 	nfds_t n = 0;
 
-	while (dir && n < max && (d = readdir(dir))) {
+	while (dir && n < max &&
+	       (d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
 		const pid_t pid = (pid_t)strtol(d->d_name, NULL, 10);
 
 		if (pid <= 1 || pid == getpid() || !process_runs(dirfd(dir), d->d_name))
 			continue;
-		fds[n] =
-		    (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+		fds[n] = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, pid, 0),
+					 .events = POLLIN};
 		if (fds[n].fd >= 0)
 			n++;
 	}
@@ -153,36 +153,46 @@ static bool others_wait(int ms)
 	}
 }
 
-/* A session leader with a terminal: stat's session (6th) is its pid, tty_nr (7th) is not 0. */
-static void hangup_if_terminal(int proc, const char *pid)
+/* The numbers behind the name in /proc/PID/stat, which may itself hold anything; proc(5). */
+enum { STAT_PARENT, STAT_GROUP, STAT_SESSION, STAT_TTY, STAT_COUNT };
+
+static bool stat_read(int proc, const char *pid, long ret[STAT_COUNT])
 {
 	char path[32];
 	char text[512];
-	int parent, group, session, tty;
+	char *at;
 	ssize_t n;
-	const char *after;
 
 	(void)snprintf(path, sizeof(path), "%.10s/stat", pid);
 	AUTO_FD fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
 
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	if (n <= 0)
-		return;
+		return false;
 	text[n] = '\0';
-	after = strrchr(text, ')'); /* the name before it may hold anything */
-	if (after && sscanf(after, ") %*c %d %d %d %d", &parent, &group, &session, &tty) == 4 &&
-	    session == atoi(pid) && tty != 0)
-		(void)kill(session, SIGHUP); /* gone already is as good */
+	at = strrchr(text, ')');
+	if (!at || strlen(at) < sizeof(") S ") - 1)
+		return false;
+	at += sizeof(") S ") - 1;
+	for (int i = 0; i < STAT_COUNT; i++)
+		ret[i] = strtol(at, &at, 10);
+	return true;
 }
 
+/* Leaders of a session with a terminal. */
 static void terminals_hangup(void)
 {
 	AUTO_DIR dir = opendir("/proc");
 	const struct dirent *d;
 
-	while (dir && (d = readdir(dir)))
-		if (isdigit((unsigned char)d->d_name[0]) && strcmp(d->d_name, "1") != 0)
-			hangup_if_terminal(dirfd(dir), d->d_name);
+	while (dir && (d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		const long pid = strtol(d->d_name, NULL, 10);
+		long stat[STAT_COUNT];
+
+		if (pid > 1 && pid != getpid() && stat_read(dirfd(dir), d->d_name, stat) &&
+		    stat[STAT_SESSION] == pid && stat[STAT_TTY] != 0)
+			(void)kill((pid_t)pid, SIGHUP); /* gone already is as good */
+	}
 }
 
 static void processes_end(void)
@@ -203,13 +213,17 @@ static void mounts_remove(void)
 {
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
 	char *dirs[MOUNTS_MAX];
+	char line[4096];
+	struct mntent m;
 	size_t n = 0;
-	const struct mntent *m;
 
-	while (mounts && n < MOUNTS_MAX && (m = getmntent(mounts)))
-		if (strcmp(m->mnt_dir, "/") != 0 && m->mnt_fsname[0] == '/' &&
-		    (dirs[n] = strdup(m->mnt_dir)))
+	while (mounts && n < MOUNTS_MAX && getmntent_r(mounts, &m, line, sizeof(line))) {
+		if (m.mnt_fsname[0] != '/' || strcmp(m.mnt_dir, "/") == 0)
+			continue;
+		dirs[n] = strdup(m.mnt_dir);
+		if (dirs[n])
 			n++;
+	}
 	if (mounts)
 		(void)endmntent(mounts);
 	while (n > 0) {
