@@ -2,7 +2,7 @@
 /* vm/qemu-argv.c - QEMU's command line as a pure function of what is wanted
  *
  * How it works: files come as descriptors that the process inherits, opened again through /proc/self/fd, so
- * that no path of ours meets QEMU's quoting. The machine is microvm with ACPI: without it a stock
+ * that hardly a path of ours meets QEMU's quoting. The machine is microvm with ACPI: without it a stock
  * kernel finds no virtio device. Its devices sit on virtio-mmio slots taken in the order of the command
  * line. There is no hotplug on it.
  */
@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "vm/qemu.h"
 
 void qemu_argv_done(struct qemu_argv *a)
 {
@@ -116,15 +117,31 @@ static void add_net(struct qemu_argv *a, const struct vm_spec *s, const struct q
 	opt(a, "-device", "virtio-net-device,netdev=n0,id=net0,mac=%s", s->mac);
 }
 
-/* The log has every byte of the serial line, whether or not somebody is connected to its socket. */
-static void add_channels(struct qemu_argv *a, const struct qemu_fds *fds)
+/* A path as QEMU's option parser takes it: commas doubled. */
+static void add_path(struct buf *b, const char *path)
 {
+	for (; *path; path++) {
+		if (*path == ',')
+			buf_addc(b, ',');
+		buf_addc(b, *path);
+	}
+}
+
+/* The log gets every byte that the guest writes, and the guest never waits for a reader. */
+static int add_channels(struct qemu_argv *a, const struct vm_spec *s, const struct qemu_fds *fds)
+{
+	AUTO_BUF b = BUF_INIT;
+
 	opt(a, "-chardev", "socket,id=qmp,fd=%d,server=on,wait=off", fds->qmp);
 	opt(a, "-mon", "chardev=qmp,mode=control");
-	opt(a, "-chardev",
-	    "socket,id=ser,fd=%d,server=on,wait=off,logfile=/proc/self/fd/%d,logappend=on",
-	    fds->serial, fds->console);
+	buf_adds(&b, "pipe,id=ser,path=");
+	add_path(&b, s->run_dir);
+	buf_addf(&b, "/%s,logfile=/proc/self/fd/%d,logappend=on", QEMU_SERIAL, fds->console);
+	if (buf_error(&b) < 0)
+		return -ENOMEM;
+	opt(a, "-chardev", "%s", buf_text(&b));
 	opt(a, "-serial", "chardev:ser");
+	return 0;
 }
 
 /*
@@ -176,7 +193,8 @@ int qemu_argv_build(const struct vm_spec *spec, const struct qemu_fds *fds,
 	opt(ret, "-device", "virtio-balloon-device,id=bal0");
 	add_net(ret, spec, fds);
 	opt(ret, "-device", "pvpanic");
-	add_channels(ret, fds);
+	if (add_channels(ret, spec, fds) < 0)
+		ret->failed = true;
 	add_kernel(ret, spec, fds);
 	if (ret->failed)
 		return err_set(e, ENOMEM, "no memory for QEMU's command line");

@@ -10,9 +10,9 @@
 
 /* What a QEMU is handed, as numbers in the new process; -1: none. */
 struct qemu_fds {
-	int qmp, serial; /* listening sockets */
-	int console;     /* the file that the serial line is logged to */
-	int ram;         /* memfd */
+	int qmp;     /* listening socket */
+	int console; /* the file that the serial line is logged to */
+	int ram;     /* memfd */
 	int kernel, initrd;
 	int disk; /* the disk's image or block device */
 	int base; /* a qcow2 disk's backing file, always raw */

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vm/qemu-files.c - what a QEMU inherits: files, guest memory, listening sockets
+/* vm/qemu-files.c - what a QEMU inherits or finds: files, guest memory, control socket, serial line
  *
- * How it works: everything is opened here, where a failure can be told with its cause, and handed over by
- * descriptor. Guest memory is a memfd whose length is sealed; it lives as long as QEMU, and the kernel never
- * writes it to a disk. The sockets have names in run_dir so that a later daemon can connect to a QEMU that
- * this one started.
+ * How it works: everything that can be is opened here, where a failure can be told with its cause, and handed
+ * over by descriptor. Guest memory is a memfd whose length is sealed; it lives as long as QEMU, and the kernel
+ * never writes it to a disk. Socket and FIFO have names in run_dir so that a later daemon can take up a
+ * QEMU that this one started.
+ * The serial line is a "pipe" character device, which needs two names. Its output goes nowhere but to the
+ * log: QEMU writes it byte by byte, and a socket whose reader is late is full after some 280 such
+ * writes, when the guest has to wait. Its input is a FIFO that QEMU itself holds open for writing too, so
+ * that it never ends.
  */
 #include <endian.h>
 #include <errno.h>
@@ -22,7 +26,8 @@
 #include "vm/qemu.h"
 
 enum {
-	BACKLOG = 2, /* connections that wait while QEMU starts: ours */
+	BACKLOG = 1, /* connections that wait while QEMU starts: ours */
+	PATH_SIZE = sizeof(((struct sockaddr_un *)NULL)->sun_path),
 	QCOW2_MAGIC = 0x514649fb,
 	QCOW2_NAME_MAX = 1023, /* of a backing file; QEMU docs/interop/qcow2.txt */
 };
@@ -36,42 +41,51 @@ struct qcow2_head {
 
 void qemu_files_close(struct qemu_files *f)
 {
-	int *const all[] = {&f->qmp,    &f->serial, &f->ram, &f->kernel,
-			    &f->initrd, &f->disk,   &f->base};
+	int *const all[] = {&f->qmp, &f->ram, &f->kernel, &f->initrd, &f->disk, &f->base};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		fd_close(steal_fd(all[i]));
 }
 
-static int socket_address(const char *run_dir, const char *name, struct sockaddr_un *ret,
-			  struct err *e)
+/* The path of @name below @run_dir, short enough for a socket. */
+static int path_of(const char *run_dir, const char *name, char ret[PATH_SIZE], struct err *e)
 {
-	int n;
+	int n = snprintf(ret, PATH_SIZE, "%s/%s", run_dir, name);
 
-	memset(ret, 0, sizeof(*ret));
-	ret->sun_family = AF_UNIX;
-	n = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s", run_dir, name);
-	if (n < 0 || n >= (int)sizeof(ret->sun_path))
-		return err_set(e, ENAMETOOLONG, "the path of the socket %s/%s is too long", run_dir,
+	if (n < 0 || n >= PATH_SIZE)
+		return err_set(e, ENAMETOOLONG, "the path %s/%s is too long for a socket", run_dir,
 			       name);
 	return 0;
 }
 
-/* A stale socket of an earlier QEMU with the same run_dir is replaced. */
-static int socket_listen(const char *run_dir, const char *name, int *ret_fd, struct err *e)
+void qemu_names_remove(const char *run_dir)
+{
+	static const char *const names[] = {QEMU_QMP_SOCKET, QEMU_SERIAL_IN, QEMU_SERIAL_OUT};
+	char path[PATH_SIZE];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (path_of(run_dir, names[i], path, NULL) == 0)
+			(void)unlink(path); /* gone already is as good */
+}
+
+static int socket_address(const char *run_dir, struct sockaddr_un *ret, struct err *e)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->sun_family = AF_UNIX;
+	return path_of(run_dir, QEMU_QMP_SOCKET, ret->sun_path, e);
+}
+
+static int make_socket(const char *run_dir, int *ret_fd, struct err *e)
 {
 	struct sockaddr_un address;
 	AUTO_FD fd = -1;
-	int r = socket_address(run_dir, name, &address, e);
+	int r = socket_address(run_dir, &address, e);
 
 	if (r < 0)
 		return r;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return err_sys(e, errno, "cannot make a socket");
-	(void)unlink(address.sun_path); /* bind() tells when something is in the way */
-	/* Before bind(), so that nobody else can connect for an instant. */
-	if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 ||
+	/* The mode is set before bind(), so that nobody else can connect for an instant. */
+	if (fd < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0 ||
 	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    listen(fd, BACKLOG) < 0)
 		return err_sys(e, errno, "cannot listen on %s", address.sun_path);
@@ -79,21 +93,28 @@ static int socket_listen(const char *run_dir, const char *name, int *ret_fd, str
 	return 0;
 }
 
-void qemu_sockets_remove(const char *run_dir)
+static int make_serial(const char *run_dir, struct err *e)
 {
-	static const char *const names[] = {QEMU_QMP_SOCKET, QEMU_SERIAL_SOCKET};
-	struct sockaddr_un address;
+	char in[PATH_SIZE];
+	char out[PATH_SIZE];
+	int r = path_of(run_dir, QEMU_SERIAL_IN, in, e);
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (socket_address(run_dir, names[i], &address, NULL) == 0)
-			(void)unlink(address.sun_path); /* gone already is as good */
+	if (r == 0)
+		r = path_of(run_dir, QEMU_SERIAL_OUT, out, e);
+	if (r < 0)
+		return r;
+	if (mkfifo(in, S_IRUSR | S_IWUSR) < 0)
+		return err_sys(e, errno, "cannot make the FIFO %s", in);
+	if (symlink("/dev/null", out) < 0)
+		return err_sys(e, errno, "cannot make the link %s", out);
+	return 0;
 }
 
-int qemu_connect(const char *run_dir, const char *name, int *ret_fd, struct err *e)
+int qemu_connect(const char *run_dir, int *ret_fd, struct err *e)
 {
 	struct sockaddr_un address;
 	AUTO_FD fd = -1;
-	int r = socket_address(run_dir, name, &address, e);
+	int r = socket_address(run_dir, &address, e);
 
 	if (r < 0)
 		return r;
@@ -101,6 +122,21 @@ int qemu_connect(const char *run_dir, const char *name, int *ret_fd, struct err 
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return err_sys(e, errno, "cannot connect to %s", address.sun_path);
 	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int qemu_open_console(const char *run_dir, int *ret_fd, struct err *e)
+{
+	char path[PATH_SIZE];
+	int r = path_of(run_dir, QEMU_SERIAL_IN, path, e);
+	int fd;
+
+	if (r < 0)
+		return r;
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, errno, "cannot open %s", path);
+	*ret_fd = fd;
 	return 0;
 }
 
@@ -195,7 +231,7 @@ int qemu_files_open(const struct vm_spec *spec, struct qemu_files *ret, struct e
 {
 	int r;
 
-	*ret = (struct qemu_files){-1, -1, -1, -1, -1, -1, -1, {0}, {0}};
+	*ret = (struct qemu_files){-1, -1, -1, -1, -1, -1, {0}, {0}};
 	r = open_file(spec->kernel, "kernel", &ret->kernel, e);
 	if (r == 0 && spec->initrd)
 		r = open_file(spec->initrd, "initial RAM disk", &ret->initrd, e);
@@ -203,9 +239,11 @@ int qemu_files_open(const struct vm_spec *spec, struct qemu_files *ret, struct e
 		r = open_disk(spec, ret, e);
 	if (r == 0)
 		r = make_ram(spec, &ret->ram, e);
+	if (r < 0)
+		return r;
+	qemu_names_remove(spec->run_dir); /* of an earlier QEMU; only one at a time has run_dir */
+	r = make_socket(spec->run_dir, &ret->qmp, e);
 	if (r == 0)
-		r = socket_listen(spec->run_dir, QEMU_QMP_SOCKET, &ret->qmp, e);
-	if (r == 0)
-		r = socket_listen(spec->run_dir, QEMU_SERIAL_SOCKET, &ret->serial, e);
+		r = make_serial(spec->run_dir, e);
 	return r;
 }

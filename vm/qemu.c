@@ -2,9 +2,9 @@
 /* vm/qemu.c - the QEMU driver
  *
  * How it works: QEMU inherits everything it needs by descriptor (qemu-files.c) and is told on its command
- * line (qemu-argv.c). The driver connects to the control and the serial socket before QEMU runs, so nothing
- * has to be waited for but the greeting. QEMU accepts one client a socket and the next when that is gone:
- * after a restart of the daemon, open() connects again.
+ * line (qemu-argv.c). The driver connects to the control socket before QEMU runs, so nothing has
+ * to be waited for but the greeting. QEMU accepts one client and the next when that is gone: after a restart
+ * of the daemon, open() connects again.
  * Events are picked up by each command and by ended(), no thread waits for them; the kernel keeps what QEMU
  * sent before it ended. A lock makes commands of several threads follow each other; since every wait watches
  * the pidfd, ended() never waits long for it.
@@ -129,16 +129,6 @@ static void cleanup_vm(struct vm **vm)
 }
 #define AUTO_VM __attribute__((cleanup(cleanup_vm))) struct vm *
 
-/* Connect both sockets. */
-static int connect_all(struct vm *vm, struct err *e)
-{
-	int r = qemu_connect(vm->run_dir, QEMU_QMP_SOCKET, &vm->qmp.fd, e);
-
-	if (r == 0)
-		r = qemu_connect(vm->run_dir, QEMU_SERIAL_SOCKET, &vm->common.console, e);
-	return r;
-}
-
 /* ---- running or not ---------------------------------------------------------------------------------- */
 
 /* Do the vCPUs run? Return: 0 and @ret_running, @ret_status; negative errno. */
@@ -210,7 +200,7 @@ static int qemu_kill(struct vm *vm, const struct proc_id *id, const char *run_di
 		r = end_process(pidfd, d, e);
 	}
 	if (r == 0)
-		qemu_sockets_remove(run_dir);
+		qemu_names_remove(run_dir);
 	return r;
 }
 
@@ -272,7 +262,6 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, const struct qemu_fi
 	struct handed h = {.count = 0};
 	struct qemu_fds fds = {
 		.qmp = hand_over(&h, f->qmp),
-		.serial = hand_over(&h, f->serial),
 		.console = hand_over(&h, spec->console_fd),
 		.ram = hand_over(&h, f->ram),
 		.kernel = hand_over(&h, f->kernel),
@@ -314,17 +303,19 @@ static int await_running(struct vm *vm, const struct deadline *d, struct err *e)
 		r = query(vm, &limit, &running, e);
 	if (r == 0 && !running && vm->end == VM_END_UNKNOWN)
 		r = err_set(e, EIO, "QEMU is up, but the guest does not run");
+	if (r == 0)
+		r = qemu_open_console(vm->run_dir, &vm->common.console, e);
 	return r < 0 ? err_wrap(e, "cannot start the VM %s", vm->run_dir) : 0;
 }
 
-/* The listening sockets are closed here once QEMU has them: its end is then the end of the connections. */
+/* The listening socket is closed here once QEMU has it: its end is then the end of the connection. */
 static int start_in(struct vm *vm, const struct vm_spec *spec, struct err *e)
 {
 	struct qemu_files files;
 	int r = qemu_files_open(spec, &files, e);
 
 	if (r == 0)
-		r = connect_all(vm, e);
+		r = qemu_connect(vm->run_dir, &vm->qmp.fd, e);
 	if (r == 0)
 		r = spawn(vm, spec, &files, e);
 	qemu_files_close(&files);
@@ -351,7 +342,7 @@ static int qemu_start(const struct vm_spec *spec, const struct deadline *d, stru
 	undo = deadline_in(UNDO_LIMIT_MS, -1);
 	if (vm->common.pidfd >= 0 && end_process(vm->common.pidfd, &undo, NULL) < 0)
 		log_warning("QEMU process %d does not end, ignoring", (int)vm->common.id.pid);
-	qemu_sockets_remove(spec->run_dir);
+	qemu_names_remove(spec->run_dir);
 	add_last_words(spec->stderr_fd, stderr_from, e);
 	return r;
 }
@@ -369,9 +360,11 @@ static int qemu_open(const struct proc_id *id, const char *run_dir, const struct
 		return err_set(e, -r, "QEMU process %d is gone", (int)id->pid);
 	vm->common.id = *id;
 	vm->qmp.pidfd = vm->common.pidfd;
-	r = connect_all(vm, e);
+	r = qemu_connect(vm->run_dir, &vm->qmp.fd, e);
 	if (r == 0)
 		r = qmp_greet(&vm->qmp, d, e);
+	if (r == 0)
+		r = qemu_open_console(vm->run_dir, &vm->common.console, e);
 	if (r == 0)
 		*ret_vm = steal_ptr(&vm);
 	return r;

@@ -129,8 +129,8 @@ struct vm_common {
 	const struct vm_driver *driver;
 	struct proc_id id;
 	int pidfd; /* readable when the VMM has ended; owned */
-	int console; /* connected to the guest's serial line, -1: none; reads are hints only (the log file has all),
-	              * writes are input; owned */
+	int console; /* write only, non-blocking: the guest's serial input, -1: none; what the guest writes is in the log
+	              * file alone (the guest never waits for a reader); SIGPIPE once the VMM has ended; owned */
 };
 
 const struct vm_common *vm_common(const struct vm *vm);

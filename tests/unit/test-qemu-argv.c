@@ -18,10 +18,13 @@ static const struct vm_host tcg_host = {
 static const struct vm_host kvm_host = {
 	.accel = VM_ACCEL_KVM, .program = "/usr/bin/qemu-system-x86_64", .tsc_khz = 2300000};
 
-static const struct vm_spec plain = {
-	.name = "sbxab12-1f", .host = &tcg_host, .vcpus = 2, .memory_mib = 512, .tap_fd = -1};
+static const struct vm_spec plain = {.name = "sbxab12-1f",
+				     .host = &tcg_host,
+				     .vcpus = 2,
+				     .memory_mib = 512,
+				     .tap_fd = -1,
+				     .run_dir = "/run"};
 static const struct qemu_fds plain_fds = {.qmp = 3,
-					  .serial = 4,
 					  .console = 5,
 					  .ram = 6,
 					  .kernel = 7,
@@ -87,14 +90,16 @@ static void test_plain(void **state)
 
 static void test_channels(void **state)
 {
+	struct vm_spec s = plain;
 	struct qemu_argv a;
 
 	(void)state;
-	build(&plain, &plain_fds, NULL, NULL, &a);
+	s.run_dir = "/run/a,b";
+	build(&s, &plain_fds, NULL, NULL, &a);
 	assert_string_equal(value(&a, "-chardev", 0), "socket,id=qmp,fd=3,server=on,wait=off");
 	assert_string_equal(
 		value(&a, "-chardev", 1),
-		"socket,id=ser,fd=4,server=on,wait=off,logfile=/proc/self/fd/5,logappend=on");
+		"pipe,id=ser,path=/run/a,,b/serial,logfile=/proc/self/fd/5,logappend=on");
 	assert_string_equal(value(&a, "-mon", 0), "chardev=qmp,mode=control");
 	assert_string_equal(value(&a, "-serial", 0), "chardev:ser");
 	qemu_argv_done(&a);
