@@ -19,8 +19,8 @@ enum { KERNEL_GROUP = 1 }; /* multicast group of the kernel's uevents; 2 is udev
 int boot_uevents_open(int *ret_fd, struct err *e)
 {
 	const struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = KERNEL_GROUP};
-	AUTO_FD fd =
-	    socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
+	AUTO_FD fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			    NETLINK_KOBJECT_UEVENT);
 
 	if (fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0)
 		return err_sys(e, errno, "cannot listen to device events");
