@@ -22,7 +22,7 @@
 #include "net/space.h"
 
 enum {
-	DROP_MS = 1000,   /* a dropped namespace goes within 30 ms, under emulation within 500 */
+	DROP_MS = 2000,   /* a dropped namespace goes within 50 ms, under emulation within 1000 */
 	SWEEP_MS = 30000, /* for all slots of a sweep */
 };
 
@@ -191,7 +191,7 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 
 	if (rc == 0)
 		rc = host_lock(&d, &h, e);
-	if (rc < 0)
+	if (rc)
 		return rc;
 	f.host = h;
 	memcpy(instance, h->instance, sizeof(instance));
@@ -203,7 +203,7 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 		rc = has_link ? drop_all(h, &f, has_link, e) : err_set(e, ENOMEM, "no memory");
 	}
 	host_unlock(h);
-	for (size_t i = 0; rc == 0 && i < f.count; i++)
+	for (size_t i = 0; rc == 0 && has_link && i < f.count; i++)
 		if (has_link[i])
 			rc = drop_wait(watch_fd, slot_name(instance, serials[i], name), &d, e);
 	return rc < 0 ? rc : (int)f.count;

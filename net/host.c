@@ -144,7 +144,7 @@ static int pool_claim(struct host *h, struct err *e)
 {
 	struct used u = {.metric = claim_metric(h->instance)};
 	struct nlr_route claim;
-	AUTO_FREE void *ranges = NULL;
+	AUTO_FREE struct addr_range *ranges = NULL;
 	AUTO_FD dir_fd = -1; /* holds the lock until the end */
 	int rc = space_dir_lock(&dir_fd, e);
 
@@ -160,7 +160,7 @@ static int pool_claim(struct host *h, struct err *e)
 		h->pool = pool_in(u.own);
 		return 0;
 	}
-	if (pool_find(u.ranges, u.count, &h->pool) < 0)
+	if (pool_find(ranges, u.count, &h->pool) < 0)
 		return err_set(e, EADDRINUSE,
 			       "every block of addresses that slots could use overlaps a route "
 			       "of this host; remove one (see ip route), or use --net user");
@@ -222,6 +222,20 @@ static void host_undo(struct host *h)
 	if (h->pool.total && nlr_route_delete(h->nl, &claim, NULL) < 0)
 		log_warning("net: cannot remove the route that claims the addresses, ignoring");
 	host_close(h);
+}
+
+int host_probe(struct err *e)
+{
+	struct nft_ctx *nft = NULL;
+	int rc = nft_open(&nft, e);
+
+	if (rc == 0)
+		rc = nft_run(nft, "list tables\n", NULL,
+			     e); /* asks for the same capability as a change */
+	nft_close(nft);
+	if (rc == 0 && access(NETNS_DIR, W_OK) < 0 && (errno != ENOENT || access("/run", W_OK) < 0))
+		rc = err_sys(e, errno, "cannot write in %s", NETNS_DIR);
+	return rc;
 }
 
 int host_init(const char *instance, uint32_t *ret_total, struct err *e)

@@ -19,6 +19,9 @@ struct host {
 	struct nft_ctx *nft; /* there as well */
 };
 
+/* May this process change the host's nftables and name namespaces? Changes nothing. Return: 0; negative errno. */
+int host_probe(struct err *e);
+
 /**
  * host_init() - Claim a block of addresses, make the table, turn on forwarding; a second call begins anew
  *

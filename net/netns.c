@@ -39,8 +39,10 @@ static int netns_probe(char *why, size_t why_size, struct err *e)
 	struct space b = SPACE_NONE;
 	struct nlr_veth_end here = {.name = "probe", .mac = wire_outer_mac};
 	struct nlr_veth_end there = {.name = SPACE_LINK, .mac = wire_inner_mac};
-	int rc = space_make(&a, e);
+	int rc = host_probe(e);
 
+	if (rc == 0)
+		rc = space_make(&a, e);
 	if (rc == 0)
 		rc = space_make(&b, e);
 	if (rc == 0)
@@ -79,7 +81,7 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 
 	if (rc == 0)
 		rc = host_lock(d, &h, e);
-	if (rc < 0)
+	if (rc)
 		return rc_up(rc, e);
 	wire_describe(h, &s);
 	if (index >= h->pool.total)

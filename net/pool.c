@@ -86,7 +86,7 @@ int addr_parse(const char *text, uint32_t *ret_addr)
 
 static uint32_t block_size(struct addr_range block)
 {
-	return UINT32_C(1) << (32 - block.prefix);
+	return ~prefix_mask(block.prefix) + 1;
 }
 
 struct pool pool_in(struct addr_range block)

@@ -59,7 +59,7 @@ struct slot_driver {
 	void (*done)(void); /* undo init() when no slot is up; leaves what others use */
 
 	/**
-	 * up() - Build slot @index for sandbox @serial
+	 * up() - Build slot @index (0..total-1) for sandbox @serial
 	 * @ret: filled on success
 	 * Context: any thread (drivers serialise what must be).
 	 * Owner:  @ret is the caller's until down(); a failed call leaves nothing.
@@ -75,7 +75,8 @@ struct slot_driver {
 	 */
 	int (*down)(struct slot *s, const struct deadline *d, struct err *e);
 
-	/* Is it there, as up() left it? Asked in recovery; opens its descriptors. */
+	/* Is it there, as up() left it? Asked in recovery with @index and @serial set; fills the text and opens the
+	 * descriptors, but for a tap that the VMM still has: it takes one opener, and tap_fd is -1 then. */
 	bool (*alive)(struct slot *s);
 
 	/* Remove what bears this instance's name and whose serial is not wanted. Return: number removed; negative errno. */

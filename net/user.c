@@ -31,7 +31,6 @@ static int try_bind(uint32_t addr, uint16_t port, struct err *e)
 {
 	struct sockaddr_in sin = {
 		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(addr)};
-	char text[SLOT_ADDR_SIZE];
 	AUTO_FD fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int on = 1;
 
@@ -40,9 +39,12 @@ static int try_bind(uint32_t addr, uint16_t port, struct err *e)
 	/* As the VMM does, so that connections of the past do not stand in the way. */
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
 		return err_sys(e, errno, "cannot set SO_REUSEADDR");
-	if (bind(fd, (const struct sockaddr *)&sin, sizeof(sin)) < 0 || listen(fd, 1) < 0)
+	if (bind(fd, (const struct sockaddr *)&sin, sizeof(sin)) < 0 || listen(fd, 1) < 0) {
+		char text[SLOT_ADDR_SIZE];
+
 		return err_sys(e, errno, "cannot listen on %s port %u", addr_text(addr, text),
 			       port);
+	}
 	return 0;
 }
 

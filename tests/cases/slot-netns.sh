@@ -77,6 +77,8 @@ for place in all default; do echo 1 >/proc/sys/net/ipv4/conf/$place/rp_filter; d
 
 start a
 inventory 2>/dev/null >before
+is "without capabilities the probe says no" \
+	"$(setpriv --bounding-set -all --inh-caps -all "$helper" probe | cut -d' ' -f1,2)" "err ENOTSUP"
 ok "the probe makes all kinds" say a probe
 inventory 2>/dev/null >now
 ok "and leaves nothing" diff before now
@@ -102,6 +104,8 @@ world=$!
 at_end "kill $world"
 ok "the host listens" say a listen 53
 ok "the world is there" wait_for 5 "$helper" send 198.51.100.2 53
+
+inventory >early
 
 # ---- who reaches whom ---------------------------------------------------------------------------------
 
@@ -140,7 +144,7 @@ is "an index too high is told" "$(say a up 16384 7 | cut -d' ' -f1,2)" "err EIO"
 
 ok "slot 1 goes" say a down 1
 ok "slot 1000 goes" say a down 1000
-is "the links are gone" "$(ip -o link | grep -c sbx)" 0
+same "and so does all of them, and what was begun in vain" early
 inventory >empty
 fds=$(say a fds)
 for i in $(seq 20); do say a up "$i" $((i * 100)); done | cut -d' ' -f1 >up.us
@@ -176,6 +180,10 @@ nft add table ip sbxfs
 inventory >foreign
 for i in $(seq 20); do say a up "$i" $((i * 100)) >/dev/null; done
 is "20 slots are up" "$(grep -c 'sbxfs/abcd/.*00' < <(ip link))" 20
+start c
+ok "a daemon that takes over knows the block" say c init abcd
+is "and the slot, whose tap is in use" "$(say c alive 5 500)" "10.11.0.6 tap=no"
+killed c
 killed a
 start a
 is "the next daemon finds its addresses" "$(say a init abcd)" 16384
@@ -218,8 +226,12 @@ say b end
 ok "and its table" sh -c '! nft list table ip sbxfs-zz77'
 same "all is as before it" foreign
 say a end
+inventory >end
 is "the end leaves no table" "$(nft list tables | sort | paste -sd' ')" "table ip sbxfs table ip sbxfs-abce"
 is "and no claim" "$(ip route show type unreachable)" ""
+ok "8 threads make and remove 80 slots" "$B/tests/vm/helper-slot-storm" yyyy
+echo "# each: $tap_output ms"
+same "and leave nothing" end
 closed b # has inherited the other's pipe
 closed a
 finish
