@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ops/ready.c - from a started VM to an agent that obeys us
  *
- * How it works: the agent says on the console that it listens. That is an event to wait for together with
- * the VMM's end, and only a hint: the guest may print what it likes, so what counts is the answer to our
+ * How it works: the agent says on the console that it listens. The console's log growing is an event to
+ * wait for together with the VMM's end, and what is read there only a hint: the guest may print what it likes, so what counts is the answer to our
  * /health and /init. Should the hint be missed, it is asked anyway every READY_ASK_MS.
  */
 #include "ops/ready.h"
@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,51 +31,80 @@ enum {
 
 static const char ready_hint[] = "sbxfs-agent: ready";
 
-/* Look for the hint in what came, across pieces. @window holds the last bytes of the piece before. */
-static bool hint_seen(char *window, const char *data, size_t len)
+/* The console log of one start, read as it grows. */
+struct console {
+	int log_fd;     /* -1: cannot be read, then there are no hints */
+	int inotify_fd; /* readable when the log has grown */
+	off_t at;
+	char window[sizeof(
+		ready_hint)]; /* the last bytes that were read: a hint may come in pieces */
+};
+
+static void console_open(struct console *c, const struct sbx *s)
+{
+	char path[384];
+
+	*c = (struct console){.at = s->console_start,
+			      .inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
+	c->log_fd = openat(s->dir_fd, "console.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	(void)snprintf(path, sizeof(path), "%s/console.log", s->dir);
+	if (c->inotify_fd >= 0 && inotify_add_watch(c->inotify_fd, path, IN_MODIFY) < 0)
+		fd_close(steal_fd(&c->inotify_fd));
+}
+
+static void console_close(struct console *c)
+{
+	fd_close(c->log_fd);
+	fd_close(c->inotify_fd);
+}
+
+/* Look for the hint in what came, across pieces. */
+static bool hint_seen(struct console *c, const char *data, size_t len)
 {
 	char text[sizeof(ready_hint) + READY_CHUNK];
-	size_t kept = strlen(window);
+	size_t kept = strlen(c->window);
 	bool seen;
 
-	memcpy(text, window, kept);
+	memcpy(text, c->window, kept);
 	memcpy(text + kept, data, len);
-	seen = memmem(text, kept + len, ready_hint, sizeof(ready_hint) - 1) != NULL;
 	len += kept;
+	seen = memmem(text, len, ready_hint, sizeof(ready_hint) - 1) != NULL;
 	kept = len < sizeof(ready_hint) - 1 ? len : sizeof(ready_hint) - 1;
-	memcpy(window, text + len - kept, kept);
-	window[kept] = '\0';
+	memcpy(c->window, text + len - kept, kept);
+	c->window[kept] = '\0';
 	return seen;
 }
 
-/* Read what the console has. True when the hint was in it. */
-static bool console_read(int *fd, char *window)
+/* Read what the console has got since. True when the hint was in it. */
+static bool console_read(struct console *c)
 {
 	char data[READY_CHUNK];
-	ssize_t n = read(*fd, data, sizeof(data));
+	bool seen = false;
+	ssize_t n;
 
-	if (n > 0) {
+	while (read(c->inotify_fd, data, sizeof(data)) > 0)
+		;
+	while (!seen && (n = pread(c->log_fd, data, sizeof(data), c->at)) > 0) {
+		c->at += n;
 		for (ssize_t i = 0; i < n; i++)
 			if (data[i] == '\0')
 				data[i] = ' ';
-		return hint_seen(window, data, (size_t)n);
+		seen = hint_seen(c, data, (size_t)n);
 	}
-	if (n == 0 || errno != EAGAIN)
-		*fd = -1;
-	return false;
+	return seen;
 }
 
 /* Wait for the hint, the VMM's end or the time to ask. Return: 0 ask now; negative errno. */
-static int wait_hint(const struct vm_common *vm, int *console, char *window,
-		     const struct deadline *d, struct err *e)
+static int wait_hint(int pidfd, struct console *c, const struct deadline *d, struct err *e)
 {
 	struct deadline ask = deadline_within(d, READY_ASK_MS);
-	struct pollfd fds[] = {{.fd = vm->pidfd, .events = POLLIN},
-			       {.fd = *console, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = pidfd, .events = POLLIN},
+			       {.fd = c->inotify_fd, .events = POLLIN}};
 	int r;
 
 	for (;;) {
-		fds[1].fd = *console;
+		if (console_read(c))
+			return 0;
 		r = deadline_poll(&ask, fds, 2);
 		if (r == -ETIMEDOUT)
 			return deadline_left_ms(d) == 0 ? -ETIMEDOUT : 0;
@@ -82,28 +113,38 @@ static int wait_hint(const struct vm_common *vm, int *console, char *window,
 		if (fds[0].revents)
 			return err_set(e, EIO,
 				       "the virtual machine ended before its agent answered");
-		if (console_read(console, window))
-			return 0;
 	}
 }
 
 static int wait_health(struct sbx *s, const struct guest *g, const struct deadline *d,
 		       struct err *e)
 {
-	const struct vm_common *vm = vm_common(s->vm);
-	char window[sizeof(ready_hint)] = "";
-	int console = vm->console, r;
+	struct console c;
+	int r;
 
+	console_open(&c, s);
 	do {
-		r = wait_hint(vm, &console, window, d, e);
+		r = wait_hint(vm_common(s->vm)->pidfd, &c, d, e);
 		if (r == 0)
 			r = guest_health(g, d, NULL);
 	} while (r == -EHOSTDOWN);
+	console_close(&c);
 	if (r == -ETIMEDOUT)
 		return err_set(e, ETIMEDOUT, "the guest's agent did not answer in time");
 	if (r == -ECANCELED)
 		return err_set(e, ECANCELED, "cancelled while the guest booted");
 	return r;
+}
+
+/* Input to the console is written from fs/'s side, with a descriptor of its own. */
+static void console_keep(struct sbx *s)
+{
+	int fd = fcntl(vm_common(s->vm)->console, F_DUPFD_CLOEXEC,
+		       0); /* -1 when there is none: no input then */
+
+	pthread_mutex_lock(&s->lock);
+	s->console_fd = fd;
+	pthread_mutex_unlock(&s->lock);
 }
 
 /* The environment of every process: the template's, overridden by the sandbox's own. NULL-terminated, one allocation a text. */
@@ -175,7 +216,8 @@ int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
 
 	if (r == 0)
 		r = agent_init(s, &g, d, e);
-	vm_console_close(s->vm);
+	if (r == 0)
+		console_keep(s);
 	return r;
 }
 

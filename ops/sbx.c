@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -157,7 +157,7 @@ int sbx_console_write(struct sbx *s, const void *data, size_t len, struct err *e
 	else if (s->console_fd < 0)
 		code = EHOSTDOWN;
 	else
-		n = send(s->console_fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = write(s->console_fd, data, len);
 	if (n < 0)
 		code = errno == EAGAIN ? EAGAIN : EHOSTDOWN;
 	else if (code == 0)

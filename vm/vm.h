@@ -135,9 +135,6 @@ struct vm_common {
 
 const struct vm_common *vm_common(const struct vm *vm);
 
-/* Drop the console connection: while somebody is connected and does not read, the guest's output stalls. */
-void vm_console_close(struct vm *vm);
-
 /* What the driver heard of the end; call after pidfd became readable and before close(). */
 enum vm_end vm_ended(struct vm *vm);
 
