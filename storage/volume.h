@@ -66,7 +66,8 @@ struct volume_driver {
 
 	/**
 	 * down() - Detach, keep the data
-	 * @v: from up(), freed; NULL after a crash of the daemon: found by its names
+	 * @v: from up(), freed when 0 is returned and else still the caller's, to try again with; NULL after a crash
+	 *     of the daemon: found by its names
 	 * Return: 0, also when nothing is attached; -EBUSY when something holds it.
 	 */
 	int (*down)(const struct volume_spec *s, struct volume *v, const struct deadline *d,

@@ -66,15 +66,28 @@ vol() {
 	timeout 60 "$helper" dm $inst "$serial" "$work/$serial" "$base" $((size * mib)) "$@" 2>>"$work/stderr"
 }
 
-# Attach sandbox 1 in the background until fd 3 is closed; $path is its device.
+# The same for the background: in a subshell of its own that becomes the helper, so that $! is its pid, and
+# without the descriptors that keep another helper's stdin open. It holds the volume until its stdin ends.
+hold() { # hold SERIAL SIZE_MIB
+	exec 3>&- 4<&-
+	exec "$helper" dm $inst "$1" "$work/$1" "$base" $(($2 * mib)) hold 2>>"$work/stderr"
+}
+
+# Attach in the background until fd 3 is closed; $path is the device.
 mkfifo "$work/in1" "$work/out1" "$work/in2" "$work/out2"
-attach1() {
-	vol 1 "$1" hold <"$work/in1" >"$work/out1" &
+attach() { # attach SERIAL SIZE_MIB
+	(hold "$1" "$2") <"$work/in1" >"$work/out1" &
 	holder=$!
 	exec 3>"$work/in1" 4<"$work/out1"
 	read -r path <&4
 }
-detach1() {
+killed() {
+	kill -KILL "$holder"
+	wait "$holder" 2>/dev/null
+	holder=
+	exec 3>&- 4<&-
+}
+detach() {
 	exec 3>&-
 	read -r answer <&4
 	exec 4<&-
@@ -83,6 +96,7 @@ detach1() {
 }
 
 inventory() {
+	[ ! -e /run/udev/control ] || udevadm settle -t 10 # its links come and go on their own time
 	dmsetup ls | sort
 	losetup -a | sort
 	ls /dev/mapper
@@ -118,7 +132,7 @@ is "nothing was attached" "$(inventory)" "$before"
 
 dd if=/dev/urandom of="$work/a" bs=1M count=3 status=none
 dd if=/dev/zero of="$work/zero" bs=1M count=8 status=none
-attach1 64
+attach 1 64
 [ -b "$path" ]
 ok "up gives a block device ($path)" $?
 is "the guest sees the size that was asked for" "$(blockdev --getsize64 "$path")" $((64 * mib))
@@ -143,28 +157,28 @@ blkdiscard -o $((60 * mib)) -l $((3 * mib)) "$path"
 used=$(vol 1 64 usage | cut -d' ' -f1)
 [ "$used" -le $((7 * mib)) ]
 ok "a discard gives space back ($used bytes)" $?
-detach1
+detach
 is "down" "$answer" down
 is "nothing is left" "$(inventory)" "$before"
 cmp -s "$base" "$work/base.before"
 ok "the image is unchanged" $?
 
-attach1 64
+attach 1 64
 same "$path" 2 3 "$work/a" && same "$path" 15 3 "$work/a"
 ok "what was written is there after the next up" $?
-detach1
-attach1 96
+detach
+attach 1 96
 is "a larger disk at the next up" "$(blockdev --getsize64 "$path")" $((96 * mib))
 put "$path" 92 "$work/a" && same "$path" 92 3 "$work/a" && same "$path" 2 3 "$work/a"
 ok "can be written to its end and keeps the content" $?
-detach1
+detach
 is "a smaller disk again is EBADMSG" "$(vol 1 64 hold </dev/null)" EBADMSG
 
 # ---- shared image ----------------------------------------------------------------------------------
 
 vol 2 16 create
-attach1 96
-vol 2 16 hold <"$work/in2" >"$work/out2" 3>&- 4<&- & # or it would hold the first one's input open
+attach 1 96
+(hold 2 16) <"$work/in2" >"$work/out2" &
 holder2=$!
 exec 5>"$work/in2" 6<"$work/out2"
 read -r path2 <&6
@@ -174,7 +188,7 @@ is "a disk of the image's size needs no origin of its own" \
 	"$(dmsetup ls | grep -c "^sbxfs-$inst-2-")" 0
 same "$path2" 0 16 "$base"
 ok "and each has its own content" $?
-detach1
+detach
 is "the image stays while one needs it" "$(losetup -n -O NAME -j "$base" | wc -l)" 1
 same "$path2" 0 16 "$base"
 ok "and can be read" $?
@@ -186,12 +200,9 @@ is "nothing is left of the two" "$(inventory)" "$before"
 
 # ---- a busy device ---------------------------------------------------------------------------------
 
-attach1 96
+attach 1 96
 exec 7<"$path"
-kill -KILL "$holder"
-wait "$holder" 2>/dev/null
-exec 3>&- 4<&-
-holder=
+killed
 is "after kill -9 of its process it is alive" "$(vol 1 96 alive)" yes
 is "and still locked: up is EBUSY" "$(vol 1 96 hold </dev/null)" EBUSY
 is "and destroy is EBUSY" "$(vol 1 96 destroy)" EBUSY
@@ -201,13 +212,10 @@ ok "and says so" $?
 exec 7<&-
 is "down after that succeeds" "$(vol 1 96 down)" ""
 is "nothing is left of it" "$(inventory)" "$before"
-attach1 96
+attach 1 96
 same "$path" 2 3 "$work/a"
 ok "the content has survived" $?
-kill -KILL "$holder"
-wait "$holder" 2>/dev/null
-exec 3>&- 4<&-
-holder=
+killed
 is "down by name alone after kill -9" "$(vol 1 96 down)" ""
 is "nothing is left of that either" "$(inventory)" "$before"
 
@@ -233,13 +241,7 @@ is "no failed up has left anything" "$(inventory)" "$before"
 # ---- a full store ----------------------------------------------------------------------------------
 
 vol 3 32 create
-serial3() {
-	vol 3 32 "$@"
-}
-serial3 hold <"$work/in1" >"$work/out1" &
-holder=$!
-exec 3>"$work/in1" 4<"$work/out1"
-read -r path <&4
+attach 3 32
 put "$path" 1 "$work/a"
 truncate -s 6M "$work/3/cow"
 losetup -c "$(losetup -n -O NAME -j "$work/3/cow" | tr -d ' ')"
@@ -247,31 +249,20 @@ dd if=/dev/urandom of="$path" bs=64K seek=320 count=128 oflag=direct status=none
 is "a store that is full overflows, not invalid" "$(dmsetup status sbxfs-$inst-3 | cut -d' ' -f4)" Overflow
 same "$path" 1 3 "$work/a"
 ok "what was written can be read" $?
-is "it still counts as attached" "$(serial3 alive)" yes
-detach1
-serial3 hold <"$work/in1" >"$work/out1" &
-holder=$!
-exec 3>"$work/in1" 4<"$work/out1"
-read -r path <&4
+is "it still counts as attached" "$(vol 3 32 alive)" yes
+detach
+attach 3 32
 same "$path" 1 3 "$work/a" && put "$path" 28 "$work/a"
 ok "the next up has room again and the old content" $?
-detach1
+detach
 is "nothing is left of that" "$(inventory)" "$before"
 
 # ---- sweep -----------------------------------------------------------------------------------------
 
-attach1 96
-kill -KILL "$holder"
-wait "$holder" 2>/dev/null
-exec 3>&- 4<&-
-serial3 hold <"$work/in1" >"$work/out1" &
-holder=$!
-exec 3>"$work/in1" 4<"$work/out1"
-read -r path <&4
-kill -KILL "$holder"
-wait "$holder" 2>/dev/null
-exec 3>&- 4<&-
-holder=
+attach 1 96
+killed
+attach 3 32
+killed
 dmsetup create sbxfs-tvo2-1 --uuid SBXFS-tvo2-1 --table "0 8 error"
 dmsetup create sbxfs-$inst-9 --uuid OTHER-9 --table "0 8 error"
 is "sweep removes what is ours and not wanted" "$(vol 1 96 sweep 3)" 1
@@ -289,9 +280,9 @@ is "20 times up and down leave nothing" "$(inventory)" "$before"
 vol 3 32 cycle 20 | sed 's/^#/# with origin:/'
 is "nor 20 times with an origin" "$(inventory)" "$before"
 
-is "destroy" "$(vol 1 96 destroy)$(vol 2 16 destroy)$(serial3 destroy)" ""
+is "destroy" "$(vol 1 96 destroy)$(vol 2 16 destroy)$(vol 3 32 destroy)" ""
 is "destroy again" "$(vol 1 96 destroy)" ""
-is "no file is left" "$(ls "$work/1" "$work/2" "$work/3" | grep -v : | tr -d '\n')" ""
+is "no file is left" "$(find "$work/1" "$work/2" "$work/3" -type f)" ""
 cmp -s "$base" "$work/base.before"
 ok "the image was never written" $?
 if grep -v '^\(hold\|create\|destroy\|down\): ' "$work/stderr"; then
