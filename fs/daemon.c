@@ -90,6 +90,7 @@ static void on_ready(void)
 	const char byte = READY_BYTE;
 	int null;
 
+	host.mounted = true;
 	(void)sd_notify(0, "READY=1"); /* does nothing when systemd did not start us */
 	if (ready_fd < 0)
 		return;
@@ -108,7 +109,7 @@ static void bring_down(void)
 	struct err e = {0};
 
 	(void)sd_notify(0, "STOPPING=1"); /* as above */
-	if (host_down(HOST_DOWN_STOP, &e) < 0)
+	if (host_down(&e) < 0)
 		log_error("not every sandbox could be stopped: %s", e.text);
 }
 
@@ -192,7 +193,7 @@ static int serve(const struct daemon_options *o, struct err *e)
 
 	if (r < 0)
 		return r;
-	host_set_shutdown(loop_stop);
+	host_set_end(loop_stop);
 	se = session_new(o->mount_options, e);
 	if (se && fuse_session_mount(se, o->host.mountpoint) < 0) {
 		(void)err_set(e, EIO, "cannot mount on %s; is /dev/fuse there?",
@@ -201,7 +202,6 @@ static int serve(const struct daemon_options *o, struct err *e)
 		se = NULL;
 	}
 	if (!se) {
-		(void)host_down(HOST_DOWN_LEAVE, NULL); /* what was adopted goes on without us */
 		host_done();
 		return -e->code;
 	}

@@ -255,12 +255,15 @@ int text_template_status_json(const struct object *o, struct buf *b)
 
 int text_template_config(const struct object *o, struct buf *b)
 {
-	struct config c = {0};
-	int r = template_config(o->template, &c);
+	struct config own = {0}, all = {0};
+	int r = template_own_config(o->template, &own);
 
 	if (r == 0)
-		config_render(&c, NULL, b);
-	config_done(&c);
+		r = template_config(o->template, &all);
+	if (r == 0)
+		config_render(&own, &all, b);
+	config_done(&own);
+	config_done(&all);
 	return r;
 }
 

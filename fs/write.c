@@ -260,7 +260,7 @@ static void write_command(fuse_req_t req, struct open *o, const char *data, size
 {
 	struct pending *p;
 	struct err e = {0};
-	bool poison = false;
+	bool cut = false;
 
 	if (o->poisoned) {
 		(void)err_set(
@@ -269,8 +269,8 @@ static void write_command(fuse_req_t req, struct open *o, const char *data, size
 		refuse(req, o, &e, end);
 		return;
 	}
-	if (command_check(data, size, &poison, &e) < 0) {
-		o->poisoned = poison;
+	if (command_check(data, size, &cut, &e) < 0) {
+		o->poisoned = cut;
 		refuse(req, o, &e, end);
 		return;
 	}
