@@ -3,8 +3,7 @@
  *
  * How it works: the first caller's token is obeyed from then on; later calls need it, in the header or in the
  * body, and one that shows it in the header may set another by the body. A host repeats /init until it is
- * answered, and repeats may overtake each other; so what is not newer than the newest timestamp seen is not
- * applied again. Everything is checked before anything is changed: a refused request changes nothing.
+ * answered, and repeats may overtake each other; so what is older than the newest timestamp seen is not applied. Everything is checked before anything is changed: a refused request changes nothing.
  */
 #include "agent/init.h"
 
@@ -198,7 +197,7 @@ static int replace(char **place, const char *text)
 /* The timestamp counts as seen only when all of it was applied. */
 static int apply(struct agent *a, const struct request *r)
 {
-	if (r->at_ms && r->at_ms <= a->init_ms)
+	if (r->at_ms && r->at_ms < a->init_ms)
 		return 0;
 	if (replace(&a->user, r->user) || replace(&a->cwd, r->cwd))
 		return -ENOMEM;

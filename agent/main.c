@@ -64,8 +64,8 @@ static int parse_options(int argc, char **argv, struct options *o, int *ret_stat
 	int c;
 
 	*ret_status = EXIT_SUCCESS;
-	while ((c = getopt(argc, argv, "a:p:chV")) !=
-	       -1) { /* NOLINT(concurrency-mt-unsafe) one thread yet */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe) there is one thread yet */
+	while ((c = getopt(argc, argv, "a:p:chV")) != -1) {
 		switch (c) {
 		case 'a':
 			o->address = optarg;

@@ -315,16 +315,16 @@ static void report_cb(evutil_socket_t fd, short what, void *arg)
 
 static void reaped(struct process_table *t, pid_t pid, int status)
 {
-	struct process *p;
+	struct process *p = LIST_FIRST(&t->all);
 
-	LIST_FOREACH(p, &t->all, link)
-	if (p->pid == pid && !p->reaped)
-		break;
-	if (!p)
-		return;
-	p->reaped = true;
-	p->status = status;
-	settle(p);
+	for (; p; p = LIST_NEXT(p, link)) {
+		if (p->pid == pid && !p->reaped) {
+			p->reaped = true;
+			p->status = status;
+			settle(p); /* may free it */
+			return;
+		}
+	}
 }
 
 static void reap_cb(evutil_socket_t sig, short what, void *arg)
@@ -438,10 +438,9 @@ static bool is_listed(const struct process *p)
 
 struct process *process_find(const struct agent *a, pid_t pid, const char *tag)
 {
-	struct process *p;
+	struct process *p = LIST_FIRST(&a->processes->all);
 
-	LIST_FOREACH(p, &a->processes->all, link)
-	{
+	for (; p; p = LIST_NEXT(p, link)) {
 		if (!is_listed(p))
 			continue;
 		if (pid ? p->pid == pid : p->tag && strcmp(p->tag, tag) == 0)
@@ -459,10 +458,9 @@ int process_signal(struct process *p, int sig)
 struct json_object *process_list(const struct agent *a)
 {
 	struct json_object *all = json_object_new_array();
-	const struct process *p;
+	const struct process *p = LIST_FIRST(&a->processes->all);
 
-	LIST_FOREACH(p, &a->processes->all, link)
-	{
+	for (; p; p = LIST_NEXT(p, link)) {
 		struct json_object *o;
 
 		if (!all || !is_listed(p))

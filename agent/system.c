@@ -165,7 +165,7 @@ static void shutdown_answered(struct evhttp_request *req, void *arg)
 
 void system_shutdown(struct agent *a, struct evhttp_request *req)
 {
-	const struct timeval grace = {.tv_usec = SHUTDOWN_GRACE_MS * 1000};
+	const struct timeval grace = {.tv_usec = SHUTDOWN_GRACE_MS * 1000L};
 
 	if (!a->is_system) {
 		http_error(req, HTTP_NOTIMPLEMENTED,

@@ -8,11 +8,12 @@
 enum {
 	GROUP_BYTES = 3, /* three bytes ... */
 	GROUP_CHARS = 4, /* ... make four characters of 6 bits each */
+	PAD = 64,        /* place of '=' in the alphabet */
 	BLOCK_BYTES = 768,
 	BLOCK_CHARS = BLOCK_BYTES / GROUP_BYTES * GROUP_CHARS,
 };
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
 
 /* Encode up to BLOCK_BYTES; returns the number of characters. */
 static size_t encode(const unsigned char *in, size_t len, char *out)
@@ -28,8 +29,8 @@ static size_t encode(const unsigned char *in, size_t len, char *out)
 			v |= in[i + 2];
 		*o++ = alphabet[v >> 18];
 		*o++ = alphabet[v >> 12 & 63];
-		*o++ = i + 1 < len ? alphabet[v >> 6 & 63] : '=';
-		*o++ = i + 2 < len ? alphabet[v & 63] : '=';
+		*o++ = alphabet[i + 1 < len ? v >> 6 & 63 : PAD];
+		*o++ = alphabet[i + 2 < len ? v & 63 : PAD];
 	}
 	return (size_t)(o - out);
 }

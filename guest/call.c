@@ -19,8 +19,12 @@ void guest_said(const char *text, char *ret, size_t size)
 {
 	size_t n = 0;
 
-	for (; *text && n + 1 < size; text++)
-		ret[n++] = *text >= ' ' && *text <= '~' ? *text : '?';
+	for (; *text && n + 1 < size; text++) {
+		ret[n] = '?';
+		if (*text >= ' ' && *text <= '~')
+			ret[n] = *text;
+		n++;
+	}
 	ret[n] = '\0';
 }
 
@@ -33,8 +37,8 @@ static void make_url(const struct guest *g, const char *path, char ret[URL_SIZE]
 		       g->port, path);
 }
 
-int guest_send(const struct guest *g, const char *path, const struct http_request *r,
-	       const struct deadline *d, long *ret_status, struct err *e)
+int guest_send(const struct guest *g, const struct http_request *r, const struct deadline *d,
+	       long *ret_status, struct err *e)
 {
 	const char *headers[GUEST_HEADERS_MAX + 2] = {NULL};
 	char url[URL_SIZE], token[HEADER_SIZE];
@@ -48,7 +52,7 @@ int guest_send(const struct guest *g, const char *path, const struct http_reques
 		(void)snprintf(token, sizeof(token), "X-Access-Token: %s", g->token);
 		headers[n] = token;
 	}
-	make_url(g, path, url);
+	make_url(g, r->url, url);
 	full.url = url;
 	full.headers = headers;
 	result = http_call(&full, d, ret_status, e);
@@ -73,20 +77,21 @@ int guest_refused(long status, const char *path, const struct buf *answer, struc
 		       said[0] ? ": " : "", said);
 }
 
-int guest_ask(const struct guest *g, const char *method, const char *path, const char *body,
-	      const struct deadline *d, struct buf *answer, struct err *e)
+int guest_ask(const struct guest *g, const struct guest_request *q, const struct deadline *d,
+	      struct buf *answer, struct err *e)
 {
 	static const char *const json[] = {"Content-Type: application/json", NULL};
-	struct http_request r = {.method = method,
-				 .headers = body ? json : NULL,
-				 .body = body,
-				 .body_len = body ? strlen(body) : 0,
+	struct http_request r = {.method = q->method,
+				 .url = q->path,
+				 .headers = q->body ? json : NULL,
+				 .body = q->body,
+				 .body_len = q->body ? strlen(q->body) : 0,
 				 .answer = answer,
 				 .answer_max = GUEST_ANSWER_MAX};
 	long status = 0;
-	int result = guest_send(g, path, &r, d, &status, e);
+	int result = guest_send(g, &r, d, &status, e);
 
 	if (result)
 		return result;
-	return status / 100 == 2 ? 0 : guest_refused(status, path, answer, e);
+	return status / 100 == 2 ? 0 : guest_refused(status, q->path, answer, e);
 }

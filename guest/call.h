@@ -19,22 +19,26 @@ enum {
 
 /**
  * guest_send() - Send a request with the guest's token and take what comes
- * @path: such as "/health"
- * @r:    all but the URL and the token's header; at most GUEST_HEADERS_MAX headers
+ * @r:    its url is a path only, such as "/health"; at most GUEST_HEADERS_MAX headers
  * Return: 0 with any HTTP status; -EHOSTDOWN when nobody answers or the answer was cut short; else as
  *         http_call().
  */
-int guest_send(const struct guest *g, const char *path, const struct http_request *r,
-	       const struct deadline *d, long *ret_status, struct err *e);
+int guest_send(const struct guest *g, const struct http_request *r, const struct deadline *d,
+	       long *ret_status, struct err *e);
+
+/* A request without streams. */
+struct guest_request {
+	const char *method, *path;
+	const char *body; /* JSON; NULL: none */
+};
 
 /**
  * guest_ask() - Send a request without streams; any other status than 2xx is an error
- * @body:   JSON; NULL: none
  * @answer: the body of the answer is appended; GUEST_ANSWER_MAX at most
  * Return: 0; -EIO for a refusal, with the agent's words in @e; else as guest_send().
  */
-int guest_ask(const struct guest *g, const char *method, const char *path, const char *body,
-	      const struct deadline *d, struct buf *answer, struct err *e);
+int guest_ask(const struct guest *g, const struct guest_request *q, const struct deadline *d,
+	      struct buf *answer, struct err *e);
 
 /* The failure that an HTTP status means, with the message of the answer's error JSON. */
 int guest_refused(long status, const char *path, const struct buf *answer, struct err *e);

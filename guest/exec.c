@@ -271,13 +271,14 @@ static int send_start(struct exec *x, const struct guest *g, const struct guest_
 		headers[n] = timeout;
 	}
 	struct http_request r = {.method = "POST",
+				 .url = start_path,
 				 .headers = headers,
 				 .body = body.data,
 				 .body_len = body.len,
 				 .sink = take_bytes,
 				 .sink_arg = x};
 
-	return guest_send(g, start_path, &r, d, &x->status, e);
+	return guest_send(g, &r, d, &x->status, e);
 }
 
 /* Best effort: there is nobody left to be told of a failure. */
@@ -286,12 +287,13 @@ static void kill_left_behind(const struct guest *g, const struct exec *x)
 	struct deadline d = deadline_in(KILL_MS, -1);
 	AUTO_BUF answer = BUF_INIT;
 	char body[96];
+	const struct guest_request ask = {"POST", "/process.Process/SendSignal", body};
 
 	if (!x->pid || x->kills_itself || x->ended)
 		return;
 	(void)snprintf(body, sizeof(body),
 		       "{\"process\":{\"pid\":%d},\"signal\":\"SIGNAL_SIGKILL\"}", (int)x->pid);
-	(void)guest_ask(g, "POST", "/process.Process/SendSignal", body, &d, &answer, NULL);
+	(void)guest_ask(g, &ask, &d, &answer, NULL);
 }
 
 /* ---- what it comes to ---------------------------------------------------------------------------- */

@@ -15,11 +15,16 @@ enum {
 	HEALTH_MS = 250,
 };
 
+static const struct guest_request ask_health = {"GET", "/health", NULL};
+static const struct guest_request ask_metrics = {"GET", "/metrics", NULL};
+static const struct guest_request ask_shutdown = {"POST", "/shutdown", NULL};
+static const struct guest_request ask_sync = {"POST", "/sync", NULL};
+
 int guest_health(const struct guest *g, const struct deadline *d, struct err *e)
 {
 	struct deadline soon = deadline_within(d, HEALTH_MS);
 	AUTO_BUF answer = BUF_INIT;
-	int r = guest_ask(g, "GET", "/health", NULL, &soon, &answer, e);
+	int r = guest_ask(g, &ask_health, &soon, &answer, e);
 
 	if (r == 0 || r == -ECANCELED)
 		return r;
@@ -49,7 +54,7 @@ static int read_facts(const struct guest *g, const struct deadline *d, struct gu
 {
 	AUTO_BUF answer = BUF_INIT;
 	AUTO_JSON o = NULL;
-	int r = guest_ask(g, "GET", "/health", NULL, d, &answer, e);
+	int r = guest_ask(g, &ask_health, d, &answer, e);
 
 	*ret = (struct guest_facts){0};
 	if (r)
@@ -68,11 +73,13 @@ int guest_init(const struct guest *g, const struct guest_setup *s, const struct 
 {
 	AUTO_BUF body = BUF_INIT;
 	AUTO_BUF answer = BUF_INIT;
+	struct guest_request ask = {.method = "POST", .path = "/init"};
 	int r = init_body(g, s, &body);
 
 	if (r)
 		return err_set(e, ENOMEM, "no memory for the first call to the guest agent");
-	r = guest_ask(g, "POST", "/init", buf_text(&body), d, &answer, e);
+	ask.body = buf_text(&body);
+	r = guest_ask(g, &ask, d, &answer, e);
 	return r ? r : read_facts(g, d, ret_facts, e);
 }
 
@@ -80,14 +87,14 @@ int guest_sync(const struct guest *g, const struct deadline *d, struct err *e)
 {
 	AUTO_BUF answer = BUF_INIT;
 
-	return guest_ask(g, "POST", "/sync", NULL, d, &answer, e);
+	return guest_ask(g, &ask_sync, d, &answer, e);
 }
 
 int guest_shutdown(const struct guest *g, const struct deadline *d, struct err *e)
 {
 	AUTO_BUF answer = BUF_INIT;
 
-	return guest_ask(g, "POST", "/shutdown", NULL, d, &answer, e);
+	return guest_ask(g, &ask_shutdown, d, &answer, e);
 }
 
 int guest_mem_used(const struct guest *g, const struct deadline *d, uint64_t *ret_bytes,
@@ -96,7 +103,7 @@ int guest_mem_used(const struct guest *g, const struct deadline *d, uint64_t *re
 	AUTO_BUF answer = BUF_INIT;
 	AUTO_JSON o = NULL;
 	int64_t used;
-	int r = guest_ask(g, "GET", "/metrics", NULL, d, &answer, e);
+	int r = guest_ask(g, &ask_metrics, d, &answer, e);
 
 	if (r)
 		return r;

@@ -36,19 +36,20 @@ struct agent_run {
 
 static inline void agent_path(char path[PATH_MAX])
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe) nothing here changes the environment */
 	const char *given = getenv("SBXFS_AGENT");
 	char self[PATH_MAX - 64];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
 
 	assert_true(n > 0);
 	self[n] = '\0';
 	for (int up = 0; up < 2; up++) {
-		slash = strrchr(self, '/');
+		char *slash = strrchr(self, '/');
+
 		assert_non_null(slash);
 		*slash = '\0';
 	}
-	(void)snprintf(path, PATH_MAX, "%s", given ? given : strcat(self, "/sbxfs-agent"));
+	(void)snprintf(path, PATH_MAX, "%s%s", given ? given : self, given ? "" : "/sbxfs-agent");
 	if (access(path, X_OK) != 0)
 		fail_msg("there is no agent at %s: run make, or set SBXFS_AGENT", path);
 }

@@ -81,8 +81,8 @@ static void test_list_and_signal(void **state)
 	assert_ends(pid);
 	while ((n = recv(fd, piece, sizeof(piece), 0)) > 0)
 		buf_add(&all, piece, (size_t)n);
-	assert_non_null(memmem(all.data, all.len, "signal: terminated", 18));
-	assert_non_null(memmem(all.data, all.len, "\"signal\":15", 11));
+	assert_non_null(memmem(buf_text(&all), all.len, "signal: terminated", 18));
+	assert_non_null(memmem(buf_text(&all), all.len, "\"signal\":15", 11));
 	assert_unary("/process.Process/List", "{}", 200, "{\"processes\":[]}");
 }
 
@@ -129,9 +129,9 @@ static void test_timeout_and_keepalive(void **state)
 {
 	AUTO_BUF body = BUF_INIT;
 	static const char message[] = "{\"process\":{\"cmd\":\"sleep\",\"args\":[\"1000\"]}}";
-	const char *const headers[] = {
-		"X-Access-Token: " AGENT_TOKEN, "Content-Type: application/connect+json",
-		"Connect-Timeout-Ms: 1500", "Keepalive-Ping-Interval: 1", NULL};
+	const char *const headers[] = {token_header, "Content-Type: application/connect+json",
+				       "Connect-Timeout-Ms: 1500", "Keepalive-Ping-Interval: 1",
+				       NULL};
 	const struct deadline d = deadline_in(AGENT_WAIT_MS, -1);
 	struct answer a;
 
@@ -172,8 +172,8 @@ static void test_pipelined(void **state)
 	send_raw(fd, next, strlen(next));
 	while ((n = recv(fd, piece, sizeof(piece), 0)) > 0)
 		buf_add(&all, piece, (size_t)n);
-	assert_non_null(memmem(all.data, all.len, "exit status 0", 13));
-	assert_non_null(memmem(all.data, all.len, "\"kernel\"", 8));
+	assert_non_null(memmem(buf_text(&all), all.len, "exit status 0", 13));
+	assert_non_null(memmem(buf_text(&all), all.len, "\"kernel\"", 8));
 }
 
 int main(void)

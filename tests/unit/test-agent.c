@@ -127,7 +127,7 @@ static void test_bad_signal(void **state)
 
 static void test_too_much(void **state)
 {
-	const size_t len = 3 * 1024 * 1024;
+	const size_t mib = 1 << 20, len = 3 * mib;
 	AUTO_FREE char *much = malloc(len);
 	struct answer a;
 
@@ -137,7 +137,7 @@ static void test_too_much(void **state)
 	a = ask("/init", "application/json", much, len);
 	assert_true(a.status == 413 || a.r == -ECONNRESET);
 	buf_done(&a.body);
-	a = ask("/init", "application/json", much, 1024 * 1024);
+	a = ask("/init", "application/json", much, mib);
 	assert_int_equal(a.status, 400);
 	buf_done(&a.body);
 }

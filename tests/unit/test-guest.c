@@ -333,13 +333,16 @@ static void test_exec_timeout(void **state)
 	buf_done(&ran.output);
 }
 
+static pid_t cancelled_pid;
+
 /* Cancel as soon as the command is known to run. */
 static void *cancel_thread(void *arg)
 {
-	pid_t pid = read_pid(&agent, "cancel");
+	const int *fd = arg;
 
-	assert_int_equal(eventfd_write(*(int *)arg, 1), 0);
-	return (void *)(intptr_t)pid;
+	cancelled_pid = read_pid(&agent, "cancel");
+	assert_int_equal(eventfd_write(*fd, 1), 0);
+	return NULL;
 }
 
 static void test_exec_cancel(void **state)
@@ -349,7 +352,6 @@ static void test_exec_cancel(void **state)
 	char text[128];
 	const struct guest_command c = {.text = text};
 	pthread_t thread;
-	void *pid;
 	struct ran ran;
 
 	(void)state;
@@ -357,9 +359,9 @@ static void test_exec_cancel(void **state)
 	(void)snprintf(text, sizeof(text), "echo $$ >%s/cancel; exec sleep 1000", agent.dir);
 	assert_int_equal(pthread_create(&thread, NULL, cancel_thread, &cancel), 0);
 	ran = run_command(&c, &d);
-	assert_int_equal(pthread_join(thread, &pid), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(ran.r, -ECANCELED);
-	assert_ends((pid_t)(intptr_t)pid);
+	assert_ends(cancelled_pid);
 	buf_done(&ran.output);
 }
 
@@ -386,9 +388,11 @@ static void test_exec_left_behind(void **state)
 
 static void *kill_thread(void *arg)
 {
+	pid_t pid = read_pid(&agent, "die");
+
 	(void)arg;
-	(void)read_pid(&agent, "die");
 	assert_int_equal(proc_kill(agent.pidfd, SIGKILL), 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
 	return NULL;
 }
 
@@ -401,7 +405,7 @@ static void test_exec_agent_dies(void **state)
 
 	(void)state;
 	make_fifo("die");
-	(void)snprintf(text, sizeof(text), "echo $$ >%s/die; exec sleep 3", agent.dir);
+	(void)snprintf(text, sizeof(text), "echo $$ >%s/die; exec sleep 1000", agent.dir);
 	assert_int_equal(pthread_create(&thread, NULL, kill_thread, NULL), 0);
 	ran = run(text);
 	assert_int_equal(pthread_join(thread, NULL), 0);
