@@ -59,7 +59,7 @@ $(B)/%.o: %.c
 
 $(B)/libsbxfs.a: $(LIB_OBJ)
 	rm -f $@
-	ar rcs $@ $^
+	ar rcsP $@ $^
 
 $(B)/sbxfs: $(B)/fs/main.o $(B)/libsbxfs.a
 	$(CC) $(LDFLAGS) $(PIE_LD) -o $@ $^ $(PKG_LIBS)

@@ -32,24 +32,24 @@ int drop_wait(int watch_fd, const char *name, const struct deadline *d, struct e
 	struct deadline soon = deadline_within(d, DROP_MS);
 	struct deadline never = {.at_ms = INT64_MAX, .cancel_fd = -1};
 	struct nlr_link link = {.index = 0};
-	struct host *h = NULL;
+	struct net_side *h = NULL;
 	int rc = nlr_watch_gone(watch_fd, name, &soon);
 
 	if (rc == 0)
 		return 0;
 	/* Somebody holds the namespace, or there is no time to wait: this deletes it before it returns. */
-	rc = host_lock(&never, &h, e);
+	rc = side_lock(&never, &h, e);
 	if (rc < 0)
 		return rc;
 	rc = nlr_link_get(h->nl, name, &link, e);
 	if (rc == 0)
 		rc = nlr_link_delete(h->nl, link.index, e);
-	host_unlock(h);
+	side_unlock(h);
 	return rc == -ENODEV ? 0 : rc;
 }
 
 /* Cut a slot off and drop its namespace. @ret_has_link: there is a link of ours to wait for. */
-int drop_begin(struct host *h, struct slot *s, bool *ret_has_link, struct err *e)
+int drop_begin(struct net_side *h, struct slot *s, bool *ret_has_link, struct err *e)
 {
 	bool is_known = s->netns_fd >= 0; /* from up() or alive(), which have looked */
 	struct nlr_link link = {.index = 0};
@@ -63,7 +63,7 @@ int drop_begin(struct host *h, struct slot *s, bool *ret_has_link, struct err *e
 	*ret_has_link = rc == 0 && strcmp(link.alias, alias) == 0;
 	if (rc < 0 && rc != -ENODEV)
 		return rc;
-	rc = host_expel(h, name, e);
+	rc = side_expel(h, name, e);
 	if (rc == 0 && (is_known || space_is_ours(name, alias)))
 		rc = space_unmount(name, e);
 	if (rc < 0)
@@ -75,7 +75,7 @@ int drop_begin(struct host *h, struct slot *s, bool *ret_has_link, struct err *e
 
 /* Serials that bear our name somewhere; each may be in it several times. */
 struct found {
-	const struct host *host;
+	const struct net_side *host;
 	uint32_t *serials; /* owned */
 	size_t count, room;
 	bool failed;
@@ -151,21 +151,21 @@ static void found_reduce(struct found *f, bool (*wanted)(uint32_t serial, void *
 	f->count = kept;
 }
 
-static int found_fill(struct host *h, struct found *f, struct err *e)
+static int found_fill(struct net_side *h, struct found *f, struct err *e)
 {
 	int rc = nlr_links(h->nl, found_link, f, e);
 
 	if (rc == 0)
 		rc = space_names(found_space, f, e);
 	if (rc == 0)
-		rc = host_admitted(h, found_element, f, e);
+		rc = side_admitted(h, found_element, f, e);
 	if (rc == 0 && f->failed)
 		rc = err_set(e, ENOMEM, "no memory for the list of network slots");
 	return rc;
 }
 
 /* @has_link: as long as the list; which of them are to be waited for. */
-static int drop_all(struct host *h, struct found *f, bool *has_link, struct err *e)
+static int drop_all(struct net_side *h, struct found *f, bool *has_link, struct err *e)
 {
 	for (size_t i = 0; i < f->count; i++) {
 		struct slot s = {.serial = f->serials[i], .netns_fd = -1, .tap_fd = -1};
@@ -186,11 +186,11 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 	AUTO_FREE uint32_t *serials = NULL;
 	AUTO_FREE bool *has_link = NULL;
 	AUTO_FD watch_fd = -1;
-	struct host *h = NULL;
+	struct net_side *h = NULL;
 	int rc = nlr_watch_open(&watch_fd, e);
 
 	if (rc == 0)
-		rc = host_lock(&d, &h, e);
+		rc = side_lock(&d, &h, e);
 	if (rc)
 		return rc;
 	f.host = h;
@@ -202,7 +202,7 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 		has_link = calloc(f.count + 1, sizeof(*has_link));
 		rc = has_link ? drop_all(h, &f, has_link, e) : err_set(e, ENOMEM, "no memory");
 	}
-	host_unlock(h);
+	side_unlock(h);
 	for (size_t i = 0; rc == 0 && has_link && i < f.count; i++)
 		if (has_link[i])
 			rc = drop_wait(watch_fd, slot_name(instance, serials[i], name), &d, e);

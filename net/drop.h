@@ -7,7 +7,7 @@
 
 #include "base/deadline.h"
 #include "base/err.h"
-#include "net/host.h"
+#include "net/side.h"
 #include "net/slot.h"
 
 /**
@@ -16,7 +16,7 @@
  * @ret_has_link: there is a link of ours that will go: drop_wait(), without the lock
  * Return: 0; negative errno.
  */
-int drop_begin(struct host *h, struct slot *s, bool *ret_has_link, struct err *e);
+int drop_begin(struct net_side *h, struct slot *s, bool *ret_has_link, struct err *e);
 
 /**
  * drop_wait() - Wait for the host's link to go after its namespace was dropped; delete it if it does not

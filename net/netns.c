@@ -16,7 +16,7 @@
 #include "base/cleanup.h"
 #include "net/driver.h"
 #include "net/drop.h"
-#include "net/host.h"
+#include "net/side.h"
 #include "net/nft.h"
 #include "net/nl.h"
 #include "net/space.h"
@@ -39,7 +39,7 @@ static int netns_probe(char *why, size_t why_size, struct err *e)
 	struct space b = SPACE_NONE;
 	struct nlr_veth_end here = {.name = "probe", .mac = wire_outer_mac};
 	struct nlr_veth_end there = {.name = SPACE_LINK, .mac = wire_inner_mac};
-	int rc = host_probe(e);
+	int rc = side_probe(e);
 
 	if (rc == 0)
 		rc = space_make(&a, e);
@@ -66,7 +66,7 @@ static int netns_probe(char *why, size_t why_size, struct err *e)
 
 static int netns_init(const char *instance, uint32_t *ret_total, struct err *e)
 {
-	return rc_up(host_init(instance, ret_total, e), e);
+	return rc_up(side_init(instance, ret_total, e), e);
 }
 
 static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, struct slot *ret,
@@ -74,13 +74,13 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 {
 	struct slot s = {.index = index, .serial = serial};
 	struct space in = SPACE_NONE;
-	struct host *h = NULL;
+	struct net_side *h = NULL;
 	AUTO_FD watch_fd = -1;
 	bool has_link = false;
 	int rc = nlr_watch_open(&watch_fd, e);
 
 	if (rc == 0)
-		rc = host_lock(d, &h, e);
+		rc = side_lock(d, &h, e);
 	if (rc)
 		return rc_up(rc, e);
 	wire_describe(h, &s);
@@ -98,10 +98,10 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 		s.tap_fd = steal_fd(&in.tap_fd);
 		*ret = s;
 	} else if (has_link) {
-		(void)host_expel(h, s.link, NULL); /* the first failure is the one to report */
+		(void)side_expel(h, s.link, NULL); /* the first failure is the one to report */
 	}
 	space_done(&in);
-	host_unlock(h);
+	side_unlock(h);
 	if (rc < 0 && has_link)
 		(void)drop_wait(watch_fd, s.link, d, NULL); /* as above */
 	return rc_up(rc, e);
@@ -110,17 +110,17 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 static int netns_down(struct slot *s, const struct deadline *d, struct err *e)
 {
 	char name[SLOT_NAME_SIZE];
-	struct host *h = NULL;
+	struct net_side *h = NULL;
 	AUTO_FD watch_fd = -1;
 	bool has_link = false;
 	int rc = nlr_watch_open(&watch_fd, e);
 
 	if (rc == 0)
-		rc = host_lock(d, &h, e);
+		rc = side_lock(d, &h, e);
 	if (rc == 0) {
 		rc = drop_begin(h, s, &has_link, e);
 		(void)slot_name(h->instance, s->serial, name);
-		host_unlock(h);
+		side_unlock(h);
 	}
 	if (rc == 0 && has_link)
 		rc = drop_wait(watch_fd, name, d, e);
@@ -138,10 +138,10 @@ static bool netns_alive(struct slot *s)
 	struct deadline never = {.at_ms = INT64_MAX, .cancel_fd = -1};
 	struct space in = SPACE_NONE;
 	struct nlr_link link = {.index = 0};
-	struct host *h = NULL;
+	struct net_side *h = NULL;
 	char alias[ALIAS_SIZE];
 	AUTO_FD ns_fd = -1;
-	int rc = host_lock(&never, &h, NULL);
+	int rc = side_lock(&never, &h, NULL);
 
 	if (rc < 0)
 		return false;
@@ -156,13 +156,13 @@ static bool netns_alive(struct slot *s)
 		rc = -ENODEV;
 	/* Repeated rather than asked: somebody may have removed the whole table since. */
 	if (rc == 0)
-		rc = host_admit(h, s->link, NULL);
+		rc = side_admit(h, s->link, NULL);
 	if (rc == 0) {
 		s->netns_fd = steal_fd(&in.ns_fd);
 		s->tap_fd = steal_fd(&in.tap_fd);
 	}
 	space_done(&in);
-	host_unlock(h);
+	side_unlock(h);
 	return rc == 0;
 }
 
@@ -178,7 +178,7 @@ const struct slot_driver slot_netns = {
 	.is_user = false,
 	.probe = netns_probe,
 	.init = netns_init,
-	.done = host_done,
+	.done = side_done,
 	.up = netns_up,
 	.down = netns_down,
 	.alive = netns_alive,

@@ -82,7 +82,7 @@ static void resolver_text(char ret[SLOT_ADDR_SIZE])
 }
 
 /* All text about a slot; it follows from index, serial and pool. */
-void wire_describe(const struct host *h, struct slot *s)
+void wire_describe(const struct net_side *h, struct slot *s)
 {
 	*s = (struct slot){
 		.index = s->index,
@@ -103,7 +103,7 @@ void wire_describe(const struct host *h, struct slot *s)
 }
 
 /* The host's end of the pair: no IPv6, the address, up, the route to the guest. */
-static int outer_set(struct host *h, const struct slot *s, struct err *e)
+static int outer_set(struct net_side *h, const struct slot *s, struct err *e)
 {
 	struct nlr_route route = {.dst = pool_guest(&h->pool, s->index),
 				  .prefix = 32,
@@ -129,7 +129,7 @@ static int outer_set(struct host *h, const struct slot *s, struct err *e)
 }
 
 /* Both links inside, the guest as a neighbour that need not be asked for, the way out. */
-static int inner_set(const struct host *h, const struct slot *s, const struct space *in,
+static int inner_set(const struct net_side *h, const struct slot *s, const struct space *in,
 		     struct err *e)
 {
 	struct nlr_route out = {.gateway = pool_outer(&h->pool, s->index)};
@@ -156,7 +156,7 @@ static int inner_set(const struct host *h, const struct slot *s, const struct sp
 	return rc < 0 ? rc : nlr_route_add(in->nl, &out, e);
 }
 
-static int inner_table(const struct host *h, const struct slot *s, const struct space *in,
+static int inner_table(const struct net_side *h, const struct slot *s, const struct space *in,
 		       struct err *e)
 {
 	char inner[SLOT_ADDR_SIZE];
@@ -169,7 +169,7 @@ static int inner_table(const struct host *h, const struct slot *s, const struct 
 }
 
 /* Everything between the namespace and its name. @ret_has_link: the pair was made, by us. */
-int wire_up(struct host *h, struct slot *s, const struct space *in, bool *ret_has_link,
+int wire_up(struct net_side *h, struct slot *s, const struct space *in, bool *ret_has_link,
 	    struct err *e)
 {
 	struct nlr_veth_end here = {.name = s->link, .mac = wire_outer_mac};
@@ -185,7 +185,7 @@ int wire_up(struct host *h, struct slot *s, const struct space *in, bool *ret_ha
 	if (rc == 0)
 		rc = inner_table(h, s, in, e);
 	if (rc == 0)
-		rc = host_admit(h, s->link, e);
+		rc = side_admit(h, s->link, e);
 	if (rc == 0)
 		rc = space_mount(s->link, in->ns_fd, e);
 	return rc_taken(rc, e);

@@ -6,21 +6,21 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "net/host.h"
+#include "net/side.h"
 #include "net/slot.h"
 #include "net/space.h"
 
 /* Fill all text of @s from its index and serial; its descriptors become -1. */
-void wire_describe(const struct host *h, struct slot *s);
+void wire_describe(const struct net_side *h, struct slot *s);
 
 /**
  * wire_up() - Everything between a new namespace and its name below /run/netns, which is given last
  * @in:           from space_make(); borrowed
  * @ret_has_link: whether the link on the host was made; set on failure too
  * Return: 0; -EADDRINUSE when a name or an address of it is in use; another negative errno. A failed call leaves
- *         a link that goes with the namespace, and may leave it admitted (host_expel()).
+ *         a link that goes with the namespace, and may leave it admitted (side_expel()).
  */
-int wire_up(struct host *h, struct slot *s, const struct space *in, bool *ret_has_link,
+int wire_up(struct net_side *h, struct slot *s, const struct space *in, bool *ret_has_link,
 	    struct err *e);
 
 extern const unsigned char wire_outer_mac[], wire_inner_mac[]; /* MAC_LEN bytes each */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* net/host.c - the host's own side of all slots: addresses claimed, nftables table, forwarding
+/* net/side.c - the host's own side of all slots: addresses claimed, nftables table, forwarding
  *
  * How it works
  * The block of addresses is claimed by an unreachable route to all of it, whose metric holds the instance: other
@@ -15,7 +15,7 @@
  *
  * Forwarding is turned on for the whole host if it was off, and stays on: others may rely on it by the time we end.
  */
-#include "net/host.h"
+#include "net/side.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -32,7 +32,7 @@
 #include "net/space.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct host host; /* guarded by lock; nl is NULL before init */
+static struct net_side host; /* guarded by lock; nl is NULL before init */
 
 /* '@' stands for the instance, '%' for the block, '!' for what is closed to guests. One transaction: there is no
  * moment without rules, and the set keeps its elements. */
@@ -69,7 +69,7 @@ static void add_range(struct buf *b, struct addr_range r)
 	buf_addf(b, "%s/%u", addr_text(r.addr, text), r.prefix);
 }
 
-static int table_make(struct host *h, struct err *e)
+static int table_make(struct net_side *h, struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
 
@@ -98,7 +98,7 @@ static uint32_t claim_metric(const char *instance)
 	return UINT32_C(0x53000000) | instance_bits(instance);
 }
 
-static struct nlr_route claim_route(const struct host *h)
+static struct nlr_route claim_route(const struct net_side *h)
 {
 	return (struct nlr_route){.dst = h->pool.block.addr,
 				  .prefix = h->pool.block.prefix,
@@ -140,7 +140,7 @@ static void used_add(const struct nlr_route *r, void *arg)
 }
 
 /* Find the block that is ours already, or claim one. */
-static int pool_claim(struct host *h, struct err *e)
+static int pool_claim(struct net_side *h, struct err *e)
 {
 	struct used u = {.metric = claim_metric(h->instance)};
 	struct nlr_route claim;
@@ -192,15 +192,15 @@ static void count_ours(const struct nlr_link *link, void *arg)
 		++*(unsigned *)arg;
 }
 
-static void host_close(struct host *h)
+static void side_close(struct net_side *h)
 {
 	nft_close(h->nft);
 	nlr_close(h->nl);
-	*h = (struct host){.nl = NULL};
+	*h = (struct net_side){.nl = NULL};
 }
 
 /* With the lock held. */
-static void host_undo(struct host *h)
+static void side_undo(struct net_side *h)
 {
 	struct nlr_route claim = claim_route(h);
 	char commands[96];
@@ -209,7 +209,7 @@ static void host_undo(struct host *h)
 	if (!h->nl)
 		return;
 	if (!h->nft || nlr_links(h->nl, count_ours, &count, NULL) < 0 || count > 0) {
-		host_close(h);
+		side_close(h);
 		return;
 	}
 	/* Adding first makes the deletion succeed when it is gone already. */
@@ -221,10 +221,10 @@ static void host_undo(struct host *h)
 			    h->instance);
 	if (h->pool.total && nlr_route_delete(h->nl, &claim, NULL) < 0)
 		log_warning("net: cannot remove the route that claims the addresses, ignoring");
-	host_close(h);
+	side_close(h);
 }
 
-int host_probe(struct err *e)
+int side_probe(struct err *e)
 {
 	struct nft_ctx *nft = NULL;
 	int rc = nft_open(&nft, e);
@@ -238,15 +238,15 @@ int host_probe(struct err *e)
 	return rc;
 }
 
-int host_init(const char *instance, uint32_t *ret_total, struct err *e)
+int side_init(const char *instance, uint32_t *ret_total, struct err *e)
 {
-	struct host *h = &host;
+	struct net_side *h = &host;
 	int rc = 0;
 
 	if (!instance_is_valid(instance))
 		return err_set(e, EINVAL, "not an instance: %s", instance);
 	(void)pthread_mutex_lock(&lock); /* fails only for a mutex of another kind */
-	host_close(h);
+	side_close(h);
 	memcpy(h->instance, instance, INSTANCE_LEN + 1);
 	rc = nlr_open(&h->nl, e);
 	if (rc == 0)
@@ -259,21 +259,21 @@ int host_init(const char *instance, uint32_t *ret_total, struct err *e)
 	if (rc == 0)
 		rc = forwarding_on(e);
 	if (rc < 0)
-		host_undo(h);
+		side_undo(h);
 	else
 		*ret_total = h->pool.total;
 	(void)pthread_mutex_unlock(&lock);
 	return rc;
 }
 
-void host_done(void)
+void side_done(void)
 {
 	(void)pthread_mutex_lock(&lock); /* as above */
-	host_undo(&host);
+	side_undo(&host);
 	(void)pthread_mutex_unlock(&lock);
 }
 
-int host_lock(const struct deadline *d, struct host **ret, struct err *e)
+int side_lock(const struct deadline *d, struct net_side **ret, struct err *e)
 {
 	int rc = 0;
 
@@ -295,14 +295,14 @@ int host_lock(const struct deadline *d, struct host **ret, struct err *e)
 	return 0;
 }
 
-void host_unlock(struct host *h)
+void side_unlock(struct net_side *h)
 {
 	(void)h; /* there is one; the parameter keeps it from being used without the lock */
 	(void)pthread_mutex_unlock(&lock);
 }
 
 /* Run "add element", and after it "delete element" if @is_gone: the pair succeeds whether it was there or not. */
-static int element_run(struct host *h, const char *link, bool is_gone, struct err *e)
+static int element_run(struct net_side *h, const char *link, bool is_gone, struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
 	int rc = 0;
@@ -319,17 +319,17 @@ static int element_run(struct host *h, const char *link, bool is_gone, struct er
 	return rc < 0 ? rc : nft_run(h->nft, buf_text(&b), NULL, e);
 }
 
-int host_admit(struct host *h, const char *link, struct err *e)
+int side_admit(struct net_side *h, const char *link, struct err *e)
 {
 	return element_run(h, link, false, e);
 }
 
-int host_expel(struct host *h, const char *link, struct err *e)
+int side_expel(struct net_side *h, const char *link, struct err *e)
 {
 	return element_run(h, link, true, e);
 }
 
-int host_admitted(struct host *h, void (*fn)(const char *link, void *arg), void *arg, struct err *e)
+int side_admitted(struct net_side *h, void (*fn)(const char *link, void *arg), void *arg, struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
 	char command[64];
