@@ -22,7 +22,7 @@ void event_data(struct buf *b, const char *output, const void *data, size_t len)
 	buf_adds(b, "\"}}}");
 }
 
-/* "killed", "CPU time limit exceeded": clients look for these texts, which begin small unless they stand for a name. */
+/* "killed", "CPU time limit exceeded": clients look for these texts. They begin small but for names. */
 static void signal_text(int sig, char *text, size_t size)
 {
 	const char *words = sigdescr_np(sig);

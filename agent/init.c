@@ -3,7 +3,8 @@
  *
  * How it works: the first caller's token is obeyed from then on; later calls need it, in the header or in the
  * body, and one that shows it in the header may set another by the body. A host repeats /init until it is
- * answered, and repeats may overtake each other; so what is older than the newest timestamp seen is not applied. Everything is checked before anything is changed: a refused request changes nothing.
+ * answered, and repeats may overtake each other; so what is older than the newest timestamp seen is not
+ * applied. Everything is checked before anything is changed: a refused request changes nothing.
  */
 #include "agent/init.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* agent/nolookup.c - no look-ups of names in this program
  *
- * libevent's helpers can look up hosts and services, and refer to libc's functions for that, which need the name
- * service modules of a system like the one that the program was linked on. The agent gives only
+ * libevent's helpers can look up hosts and services, and refer to libc's functions for that, which need
+ * the name service modules of a system like the one that the program was linked on. The agent gives only
  * numeric addresses to libevent and runs in any image, so these stand in libc's place and find nothing.
  */
 #include <netdb.h>

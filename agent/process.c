@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* agent/process.c - the processes that were started for clients
  *
- * How it works: a process is forked and its program begun (report_cb), its output is read and sent on (data_cb),
- * and it ends (reap_cb). These come in any order but the first. The client hears start, data in order, end.
+ * How it works: a process is forked and its program begun (report_cb), its output is read and sent on
+ * (data_cb), and it ends (reap_cb). These come in any order but the first. The client hears start, data in
+ * order, end.
  *
- * The end is told when both pipes are at their end. A grandchild may hold one open for ever, so the end is also
- * told when the process has ended and nothing came for DRAIN_MS; at once when the client asked for the
- * signal that ended it. What then still comes is read and thrown away, so that a service left behind neither blocks on
- * a full pipe nor dies of a closed one. The same is done with the output of a process whose client has gone.
+ * The end is told when both pipes are at their end. A grandchild may hold one open for ever, so the end is
+ * also told when the process has ended and nothing came for DRAIN_MS; at once when the client asked for
+ * the signal that ended it. What then still comes is read and thrown away, so that a service left behind
+ * neither blocks on a full pipe nor dies of a closed one. The same is done with the output of a process
+ * whose client has gone.
  *
- * A client that reads slowly makes its process wait: nothing is read from the pipes while more than QUEUE_MAX
- * waits for the client, and the time to DRAIN_MS stands still meanwhile.
+ * A client that reads slowly makes its process wait: nothing is read from the pipes while more than
+ * QUEUE_MAX waits for the client, and the time to DRAIN_MS stands still meanwhile.
  *
  * As process 1 the agent also reaps the orphans of the whole guest; of those nobody is told.
  */
@@ -110,8 +112,8 @@ static void forget_if_over(struct process *p)
 }
 
 /*
- * Kill it with its group. Once reaped, only its group can be left; while that is, the kernel gives the number to no
- * new process, so if there is a process of that number it is another's.
+ * Kill it with its group. Once reaped, only its group can be left; while that is, the kernel gives the
+ * number to no new process, so if there is a process of that number it is another's.
  */
 static void kill_group(struct process *p)
 {

@@ -139,7 +139,7 @@ void rpc_send_signal(struct agent *a, struct evhttp_request *req)
 
 /* ---- Start --------------------------------------------------------------------------------------- */
 
-/* The user of "Authorization: Basic base64(user:)". Return: 0 and NULL when there is no such header; -EINVAL. */
+/* The user of "Authorization: Basic base64(user:)", NULL without such a header. Return: 0; -EINVAL. */
 static int basic_user(struct evhttp_request *req, char **ret)
 {
 	static const char scheme[] = "Basic ";

@@ -10,7 +10,7 @@ struct evhttp_request;
 void rpc_list(struct agent *a, struct evhttp_request *req);
 void rpc_send_signal(struct agent *a, struct evhttp_request *req);
 
-/* Our own request header "Sbxfs-Kill-On-Close: 1": kill the process when the connection goes before its end. */
+/* Our own header "Sbxfs-Kill-On-Close: 1": kill the process if the connection goes before its end. */
 void rpc_start(struct agent *a, struct evhttp_request *req);
 
 #endif

@@ -33,8 +33,8 @@ struct envelopes {
 
 /**
  * envelopes_feed() - Take a piece of the stream
- * Return: 0; -EMSGSIZE a longer payload than ENVELOPE_MAX; -EBADMSG flags that nobody agreed on, or bytes behind the
- *         end; -ENOMEM; what message() returned.
+ * Return: 0; -EMSGSIZE a longer payload than ENVELOPE_MAX; -EBADMSG flags that nobody agreed on, or bytes
+ *         behind the end; -ENOMEM; what message() returned.
  */
 int envelopes_feed(struct envelopes *s, const char *data, size_t len);
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* guest/exec.c - run a command in a guest
  *
- * How it works: process.Process/Start answers with a stream of events: start, data, end. Each is parsed when it
- * is whole; of the output GUEST_OUTPUT_MAX bytes are kept and the rest is counted. The end event decides: with
- * it the command has ended, whatever becomes of the connection afterwards.
+ * How it works: process.Process/Start answers with a stream of events: start, data, end. Each is parsed
+ * when it is whole; of the output GUEST_OUTPUT_MAX bytes are kept and the rest is counted. The end event
+ * decides: with it the command has ended, whatever becomes of the connection afterwards.
  *
- * Our agent kills the command when the connection goes (Sbxfs-Kill-On-Close) and says so in the start event. Another
- * agent lets it live on, so after a timeout it is killed by a call of its own.
+ * Our agent kills the command when the connection goes (Sbxfs-Kill-On-Close) and says so in the start
+ * event. Another agent lets it live on, so after a timeout it is killed by a call of its own.
  */
 #include <errno.h>
 #include <signal.h>
