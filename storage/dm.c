@@ -57,7 +57,8 @@ keep_message(int level, const char *file, int line, int dm_errno, const char *fm
 	if ((level & LOG_LEVEL_MASK) > LEVEL_ERROR || last_message[0])
 		return;
 	va_start(args, fmt);
-	(void)vsnprintf(last_message, sizeof(last_message), fmt, args); /* may be cut: only text */
+	/* May be cut: only text. NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it was started */
+	(void)vsnprintf(last_message, sizeof(last_message), fmt, args);
 	va_end(args);
 }
 

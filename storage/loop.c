@@ -124,7 +124,7 @@ static bool device_matches(int fd, const struct loop_base *want, const char *lab
 	       !info.lo_offset && !info.lo_sizelimit && (info.lo_flags & LO_FLAGS_READ_ONLY) &&
 	       (info.lo_flags & LO_FLAGS_AUTOCLEAR) &&
 	       bytes / SECTOR_BYTES == (uint64_t)want->file_size / SECTOR_BYTES &&
-	       !strncmp((const char *)info.lo_file_name, label, LO_NAME_SIZE - 1);
+	       strncmp((const char *)info.lo_file_name, label, LO_NAME_SIZE - 1) == 0;
 }
 
 /* Does sysfs say that loop device @name is over the image? Only a hint, but a cheap one. */
@@ -159,7 +159,8 @@ static int device_find(const struct loop_base *want, const char *label)
 	while (dir && (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe) */
 		char *end;
 
-		if (strncmp(entry->d_name, "loop", 4) || !device_is_likely(entry->d_name, want))
+		if (strncmp(entry->d_name, "loop", 4) != 0 ||
+		    !device_is_likely(entry->d_name, want))
 			continue;
 		index = (int)strtol(entry->d_name + 4, &end, 10);
 		if (*end)
@@ -218,7 +219,7 @@ static int base_get(int file_fd, const char *label, struct loop_base **ret, stru
 	}
 	fresh->next = bases;
 	bases = fresh;
-	*ret = steal_ptr(&fresh);
+	*ret = steal_ptr(&fresh); /* NOLINT(clang-analyzer-unix.Malloc): the list owns it */
 	return 0;
 }
 
@@ -261,12 +262,12 @@ int loop_zero_get(const char *label, struct loop_base **ret, struct err *e)
 
 void loop_base_put(struct loop_base *b)
 {
-	struct loop_base **at;
-
 	if (!b)
 		return;
 	pthread_mutex_lock(&base_lock);
 	if (--b->refs == 0) {
+		struct loop_base **at;
+
 		for (at = &bases; *at != b; at = &(*at)->next)
 			;
 		*at = b->next;

@@ -109,6 +109,7 @@ int qcow2_create(int fd, const char *base, uint64_t disk_bytes, struct err *e)
 		return err_set(e, EFBIG, "a qcow2 overlay cannot be larger than 16 TiB");
 	header_fill(&h, base_len, disk_bytes);
 	memcpy(head, &h, sizeof(h));
+	/* Its length stands in the header. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
 	memcpy(head + sizeof(h), base, base_len);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		refcounts[i] = htobe16(1);
@@ -162,7 +163,7 @@ int qcow2_check(int fd, const char *base, uint64_t *ret_disk_bytes, struct err *
 		return r;
 	name_at = be64toh(h.base_name_offset);
 	if (be32toh(h.base_name_bytes) != base_len || name_at > sizeof(head) - BASE_NAME_MAX ||
-	    base_len > BASE_NAME_MAX || memcmp(head + name_at, base, base_len))
+	    base_len > BASE_NAME_MAX || memcmp(head + name_at, base, base_len) != 0)
 		return err_set(e, EBADMSG, "the disk's overlay is not over %s", base);
 	if (lseek(fd, 0, SEEK_END) < (off_t)CLUSTER_COUNT * CLUSTER_BYTES)
 		return err_set(e, EBADMSG, "the disk's overlay is cut off before its tables");

@@ -51,14 +51,17 @@ struct snap_names {
 	char origin[DMDEV_NAME_SIZE], origin_uuid[DMDEV_NAME_SIZE];
 };
 
-static void names_fill(struct snap_names *n, const char *instance, uint32_t serial)
+static struct snap_names names_of(const char *instance, uint32_t serial)
 {
+	struct snap_names n = {0};
+
 	/* None can be cut: 4 characters and 10 digits at most. */
-	(void)snprintf(n->disk, sizeof(n->disk), "sbxfs-%s-%u", instance, serial);
-	(void)snprintf(n->disk_uuid, sizeof(n->disk_uuid), "SBXFS-%s-%u", instance, serial);
-	(void)snprintf(n->origin, sizeof(n->origin), "sbxfs-%s-%u-origin", instance, serial);
-	(void)snprintf(n->origin_uuid, sizeof(n->origin_uuid), "SBXFS-%s-%u-origin", instance,
+	(void)snprintf(n.disk, sizeof(n.disk), "sbxfs-%s-%u", instance, serial);
+	(void)snprintf(n.disk_uuid, sizeof(n.disk_uuid), "SBXFS-%s-%u", instance, serial);
+	(void)snprintf(n.origin, sizeof(n.origin), "sbxfs-%s-%u-origin", instance, serial);
+	(void)snprintf(n.origin_uuid, sizeof(n.origin_uuid), "SBXFS-%s-%u-origin", instance,
 		       serial);
+	return n;
 }
 
 static int snap_probe(const char *state_dir, char *why, size_t why_size, struct err *e)
@@ -348,7 +351,7 @@ static int snap_down(const struct volume_spec *s, struct volume *v, const struct
 	struct snap_names n;
 	int r;
 
-	names_fill(&n, s->instance, s->serial);
+	n = names_of(s->instance, s->serial);
 	r = devices_down(&n, d, e);
 	if (r < 0)
 		return r;
@@ -372,7 +375,7 @@ static int snap_up(const struct volume_spec *s, const struct deadline *d, struct
 
 	if (!v)
 		return err_set(e, ENOMEM, "no memory for a volume");
-	names_fill(&n, s->instance, s->serial);
+	n = names_of(s->instance, s->serial);
 	r = dmdev_state(n.disk, &state, e);
 	if (r == 0 && state.exists)
 		r = err_set(e, EBUSY, "the device %s is attached already", n.disk);
@@ -411,7 +414,7 @@ static bool snap_alive(const struct volume_spec *s)
 	struct dmdev_state state;
 	struct snap_names n;
 
-	names_fill(&n, s->instance, s->serial);
+	n = names_of(s->instance, s->serial);
 	return dmdev_state(n.disk, &state, NULL) == 0 && state.exists && state.live &&
 	       state.health != DMDEV_HEALTH_INVALID && !strcmp(state.uuid, n.disk_uuid);
 }
@@ -439,7 +442,7 @@ static bool device_is_ours(const char *name, const char *instance, uint32_t *ret
 	digits[len] = '\0';
 	if (parse_u64(digits, 0, UINT32_MAX, &serial) < 0)
 		return false;
-	names_fill(&n, instance, (uint32_t)serial);
+	n = names_of(instance, (uint32_t)serial);
 	name -= strlen(prefix);
 	if (dmdev_state(name, &state, NULL) < 0 || !state.exists)
 		return false;
@@ -467,7 +470,7 @@ static int snap_sweep(const char *instance, bool (*wanted)(uint32_t serial, void
 		/* A disk and its origin go together; the second name is gone by then. */
 		if (!device_is_ours(*name, instance, &serial) || wanted(serial, arg))
 			continue;
-		names_fill(&n, instance, serial);
+		n = names_of(instance, serial);
 		r = devices_down(&n, &limit, first ? NULL : e);
 		if (r < 0 && !first)
 			first = r;
