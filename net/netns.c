@@ -16,9 +16,9 @@
 #include "base/cleanup.h"
 #include "net/driver.h"
 #include "net/drop.h"
-#include "net/side.h"
 #include "net/nft.h"
 #include "net/nl.h"
+#include "net/side.h"
 #include "net/space.h"
 #include "net/wire.h"
 

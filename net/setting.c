@@ -36,6 +36,15 @@ int setting_write(const char *name, const char *value, struct err *e)
 	return 0;
 }
 
+int setting_write_optional(const char *name, const char *value, struct err *e)
+{
+	AUTO_FD fd = -1;
+
+	if (setting_open(name, O_WRONLY, &fd, NULL) == -ENOENT)
+		return 0;
+	return setting_write(name, value, e);
+}
+
 int setting_read(const char *name, char *ret_first, struct err *e)
 {
 	AUTO_FD fd = -1;

@@ -5,8 +5,9 @@
 
 #include "base/err.h"
 
-/* Return: 0; -ENOENT when this kernel has no such setting; another negative errno. */
 int setting_write(const char *name, const char *value, struct err *e);
+/* The same, but content when this kernel has no such setting. */
+int setting_write_optional(const char *name, const char *value, struct err *e);
 
 /* The first character of its value. Return: 0; negative errno. */
 int setting_read(const char *name, char *ret_first, struct err *e);

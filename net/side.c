@@ -329,7 +329,8 @@ int side_expel(struct net_side *h, const char *link, struct err *e)
 	return element_run(h, link, true, e);
 }
 
-int side_admitted(struct net_side *h, void (*fn)(const char *link, void *arg), void *arg, struct err *e)
+int side_admitted(struct net_side *h, void (*fn)(const char *link, void *arg), void *arg,
+		  struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
 	char command[64];

@@ -94,8 +94,8 @@ static int visit_make(struct visit *v)
 	if (s->ns_fd < 0)
 		return err_sys(v->e, errno, "cannot open a new network namespace");
 	/* Before there is a link: each takes these over when it is made. */
-	rc = setting_write("ipv6/conf/default/disable_ipv6", "1", v->e);
-	if (rc == 0 || rc == -ENOENT)
+	rc = setting_write_optional("ipv6/conf/default/disable_ipv6", "1", v->e);
+	if (rc == 0)
 		rc = setting_write("ipv4/ip_forward", "1", v->e);
 	if (rc == 0)
 		rc = tap_open(&s->tap_fd, v->e);

@@ -113,17 +113,17 @@ static int outer_set(struct net_side *h, const struct slot *s, struct err *e)
 	char setting[64];
 	int rc = 0;
 
+	(void)slot_alias(h->instance, s->serial, alias);
 	(void)snprintf(setting, sizeof(setting), "ipv6/conf/%s/disable_ipv6",
 		       s->link); /* always fits */
-	rc = setting_write(setting, "1", e);
-	if (rc == 0 || rc == -ENOENT)
+	rc = setting_write_optional(setting, "1", e);
+	if (rc == 0)
 		rc = nlr_link_get(h->nl, s->link, &link, e);
 	if (rc == 0)
 		rc = nlr_addr_add(h->nl, link.index, pool_outer(&h->pool, s->index), PAIR_PREFIX,
 				  e);
 	if (rc == 0)
-		rc = nlr_link_up(h->nl, link.index, slot_alias(h->instance, s->serial, alias), NULL,
-				 e);
+		rc = nlr_link_up(h->nl, link.index, alias, NULL, e);
 	route.index = link.index;
 	return rc < 0 ? rc : nlr_route_add(h->nl, &route, e);
 }
