@@ -110,9 +110,11 @@ static void put64(uint8_t *memory, size_t at, uint64_t value)
 static uint8_t *guest_memory(int vm)
 {
 	struct kvm_userspace_memory_region region = {.memory_size = PROBE_MEMORY};
-	uint8_t *memory =
-		mmap(NULL, PROBE_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	const int prot = PROT_READ | PROT_WRITE;
+	uint8_t *memory;
 
+	/* cppcheck-suppress invalidFunctionArg ; -1 is right for memory without a file */
+	memory = mmap(NULL, PROBE_MEMORY, prot, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		return NULL;
 	region.userspace_addr = (uintptr_t)memory;
@@ -240,10 +242,11 @@ static bool kvm_works(char *why, size_t size)
 {
 	int64_t begin = clock_ms();
 	AUTO_FD pidfd = -1;
-	AUTO_FD kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	AUTO_FD kvm = -1;
 	int status = -1;
 	pid_t pid;
 
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm < 0) {
 		(void)snprintf(why, size, "/dev/kvm cannot be opened (%s)", err_name(errno));
 		return false;

@@ -145,7 +145,8 @@ static int add_channels(struct qemu_argv *a, const struct vm_spec *s, const stru
 }
 
 /*
- * panic=-1 turns a panic into a reset, which -no-reboot turns into QEMU's end. The crypto self-tests are
+ * panic=-1 turns a panic into a reset, which -no-reboot turns into QEMU's end; reboot=t, because under KVM
+ * this machine's guests do not come out of the kernel's other ways to reset. The crypto self-tests are
  * two thirds of all instructions that a stock kernel runs until its first process.
  * Under TCG the machine has no timer good enough to calibrate the TSC against on a busy host; a kernel that
  * fails at it hangs at once.
@@ -159,8 +160,9 @@ static void add_kernel(struct qemu_argv *a, const struct vm_spec *s, const struc
 	opt(a, "-kernel", "/proc/self/fd/%d", fds->kernel);
 	if (fds->initrd >= 0)
 		opt(a, "-initrd", "/proc/self/fd/%d", fds->initrd);
-	opt(a, "-append", "console=ttyS0 panic=-1 quiet cryptomgr.notests 8250.nr_uarts=1%s%s%s",
-	    tsc, s->cmdline && *s->cmdline ? " " : "", s->cmdline ? s->cmdline : "");
+	opt(a, "-append",
+	    "console=ttyS0 panic=-1 reboot=t quiet cryptomgr.notests 8250.nr_uarts=1%s%s%s", tsc,
+	    s->cmdline && *s->cmdline ? " " : "", s->cmdline ? s->cmdline : "");
 }
 
 static int check(const struct vm_spec *s, struct err *e)

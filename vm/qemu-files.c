@@ -191,12 +191,13 @@ static int read_backing(const char *path, char *ret, struct err *e)
 {
 	char name[QCOW2_NAME_MAX + 1];
 	const char *slash = strrchr(path, '/');
-	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	AUTO_FD fd = -1;
 	struct qcow2_head head;
 	uint32_t size;
 	int n;
 
 	ret[0] = '\0';
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, errno, "cannot open the disk %s", path);
 	if (pread(fd, &head, sizeof(head), 0) != sizeof(head) || be32toh(head.magic) != QCOW2_MAGIC)

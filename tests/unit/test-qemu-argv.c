@@ -115,9 +115,10 @@ static void test_cmdline(void **state)
 	s.cmdline = "sbxfs.host=a sbxfs.dns=1.2.3.4,5.6.7.8";
 	fds.initrd = 8;
 	build(&s, &fds, NULL, NULL, &a);
-	assert_string_equal(value(&a, "-append", 0),
-			    "console=ttyS0 panic=-1 quiet cryptomgr.notests 8250.nr_uarts=1 "
-			    "tsc_early_khz=2300000 sbxfs.host=a sbxfs.dns=1.2.3.4,5.6.7.8");
+	assert_string_equal(
+		value(&a, "-append", 0),
+		"console=ttyS0 panic=-1 reboot=t quiet cryptomgr.notests 8250.nr_uarts=1 "
+		"tsc_early_khz=2300000 sbxfs.host=a sbxfs.dns=1.2.3.4,5.6.7.8");
 	assert_string_equal(value(&a, "-initrd", 0), "/proc/self/fd/8");
 	qemu_argv_done(&a);
 
@@ -125,8 +126,9 @@ static void test_cmdline(void **state)
 	s.host = &kvm_host;
 	s.cmdline = NULL;
 	build(&s, &fds, NULL, NULL, &a);
-	assert_string_equal(value(&a, "-append", 0),
-			    "console=ttyS0 panic=-1 quiet cryptomgr.notests 8250.nr_uarts=1");
+	assert_string_equal(
+		value(&a, "-append", 0),
+		"console=ttyS0 panic=-1 reboot=t quiet cryptomgr.notests 8250.nr_uarts=1");
 	assert_string_equal(value(&a, "-accel", 0), "kvm");
 	assert_string_equal(value(&a, "-cpu", 0), "host");
 	qemu_argv_done(&a);

@@ -22,6 +22,8 @@
 enum {
 	LONG_MS = 20 * 1000, /* is never reached when all is well */
 	SHORT_MS = 150,
+	NESTED_MS = 600,
+	FLOOD_MS = 3000,
 	FLOOD_EVENTS = 20000,
 };
 
@@ -260,7 +262,7 @@ static void test_deep_nesting(void **state)
 	struct writer w;
 
 	writer_start(&w, p, "{\"a\":", 100000);
-	assert_int_equal(call(p, SHORT_MS * 4, NULL, NULL), -ETIMEDOUT);
+	assert_int_equal(call(p, NESTED_MS, NULL, NULL), -ETIMEDOUT);
 	assert_int_equal(pthread_join(w.thread, NULL), 0);
 	say(p, "\n");
 	assert_int_equal(call(p, LONG_MS, NULL, NULL), -EIO);
@@ -289,7 +291,7 @@ static void test_long_line(void **state)
 	assert_non_null(text);
 	memset(text, ' ', len);
 	memcpy(text, "{\"return\":{},", 13);
-	memcpy(text + len - 9, "\"id\":1 }\n", 10);
+	(void)strcpy(text + len - 9, "\"id\":1 }\n");
 	writer_start(&w, p, text, 1);
 	assert_int_equal(call(p, LONG_MS, NULL, NULL), 0);
 	assert_int_equal(pthread_join(w.thread, NULL), 0);
@@ -317,7 +319,7 @@ static void test_many_events(void **state)
 	struct writer w;
 
 	writer_start(&w, p, "{\"event\":\"STOP\"}\n", FLOOD_EVENTS);
-	assert_int_equal(call(p, SHORT_MS * 20, NULL, NULL), -ETIMEDOUT);
+	assert_int_equal(call(p, FLOOD_MS, NULL, NULL), -ETIMEDOUT);
 	assert_int_equal(pthread_join(w.thread, NULL), 0);
 	assert_int_equal(p->events, FLOOD_EVENTS);
 }
