@@ -3,7 +3,7 @@
  *
  * How it works: a read at offset 0 renders the file anew into the open's own buffer, later offsets are
  * served from there, so that two reads of one `cat` never mix two versions. After a write to a command
- * file the buffer holds its reply, beginning at the position that the write left.
+ * file the buffer holds its reply, beginning at the position that the write left: where the next read is.
  *
  * The kernel holds an inode's lock for as long as a write to it is pending. So a command file is given as
  * many inodes as it has open writers: an open for writing takes its node (id and generation), lookup
@@ -195,7 +195,7 @@ void open_set_reply(struct open *o, struct buf *reply, off_t end)
 	o->text = *reply;
 	*reply = (struct buf)BUF_INIT;
 	o->base = end;
-	o->rendered = o->wrote = true;
+	o->rendered = o->replied = o->wrote = true;
 }
 
 static int render(struct open *o)
@@ -204,6 +204,7 @@ static int render(struct open *o)
 
 	o->base = 0;
 	o->rendered = true;
+	o->replied = false;
 	if (o->file->flags & FILE_REPLY && o->wrote)
 		return 0; /* read again from the beginning: still the reply to this writer */
 	o->wrote = false;
@@ -263,6 +264,10 @@ void open_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fu
 	if (off == 0 || !o->rendered) {
 		o->seen = open_change(o); /* before: a change while rendering is told again */
 		r = render(o);
+	}
+	if (o->replied) { /* a write that failed has left the position where it was */
+		o->replied = false;
+		o->base = off;
 	}
 	if (r < 0)
 		fuse_reply_err(req, -r);

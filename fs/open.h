@@ -25,6 +25,7 @@ struct open {
 	bool poisoned;        /* a cut line was written: only E2BIG from now on */
 	bool wrote;           /* text is the reply to a write of its own */
 	bool rendered;        /* text is what reads from position base on give */
+	bool replied; /* text is a reply that was not read yet: base is where the first read is */
 	struct buf text;
 	off_t base;
 	unsigned seen;  /* FILE_POLLABLE: sbx.change at the last read of offset 0 */
@@ -52,7 +53,7 @@ void open_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 
 void open_unref(struct open *o);
 
-/* Take over @reply as what is read from position @end on. */
+/* Take over @reply as what is read next; @end: where, as far as is known. */
 void open_set_reply(struct open *o, struct buf *reply, off_t end);
 
 /* The open writer of a node, NULL: none. */
