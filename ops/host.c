@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/timefmt.h"
+#include "ops/cgroup.h"
 #include "ops/drivers.h"
 #include "ops/event.h"
 #include "ops/lane.h"
@@ -254,6 +255,8 @@ int host_init(const struct host_options *o, struct err *e)
 		r = drivers_choose(o, e);
 	slots_init(host.slots_total);
 	if (r == 0)
+		cgroup_init(host.instance);
+	if (r == 0)
 		r = serial_init(e);
 	if (r == 0)
 		r = template_init(e);
@@ -310,6 +313,7 @@ void host_done(void)
 	}
 	lane_done();
 	watch_done();
+	cgroup_done();
 	if (host.net)
 		host.net->done();
 	if (host.run_dir[0] && rmdir(host.run_dir) < 0 && errno != ENOTEMPTY && errno != ENOENT)

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "ops/cgroup.h"
 #include "ops/host.h"
 #include "ops/journal.h"
 #include "ops/ready.h"
@@ -242,7 +243,7 @@ static void vm_spec_fill(struct sbx *s, struct vm_spec *spec)
 static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct vm_spec spec = {.console_fd = -1, .stderr_fd = -1};
-	char run_dir[128], name[32];
+	char run_dir[128], name[32], cgroup[CGROUP_PATH_SIZE];
 	AUTO_BUF cmdline = BUF_INIT;
 	int r = sbx_load_version(s, e);
 
@@ -258,6 +259,8 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	spec.name = name;
 	spec.cmdline = buf_text(&cmdline);
 	spec.run_dir = run_dir;
+	cgroup_add(s->serial, cgroup);
+	spec.cgroup = cgroup[0] ? cgroup : NULL;
 	r = vm_files_open(s, &spec, e);
 	if (r == 0)
 		r = host.vm->start(&spec, d, &s->vm, e);
@@ -292,7 +295,8 @@ static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 	s->vm = NULL;
 	s->vm_id = (struct proc_id){0};
 	vm_show(s);
-	return file_remove_tree(AT_FDCWD, run_dir, e);
+	r = cgroup_remove(s->serial, e);
+	return r < 0 ? r : file_remove_tree(AT_FDCWD, run_dir, e);
 }
 
 /* The token is kept: a restarted sandbox has the one that its owner knows. */

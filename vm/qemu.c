@@ -23,7 +23,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "vm/qmp.h"
-#include "vm/seccomp.h"
 
 enum {
 	START_LIMIT_MS = 30 * 1000, /* until QEMU's greeting, on a busy host */
@@ -279,7 +278,6 @@ static int spawn(struct vm *vm, const struct vm_spec *spec, const struct qemu_fi
 		.fd_count = h.count,
 		.netns_fd = spec->netns_fd,
 		.cgroup = spec->cgroup,
-		.child = seccomp_no_punch,
 	};
 	int r = qemu_argv_build(spec, &fds, &f->disk_image, &f->base_image, &argv, e);
 
