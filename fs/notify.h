@@ -10,9 +10,14 @@
 #include <fuse_lowlevel.h>
 #include <stdint.h>
 
+#include "fs/queue.h"
+
 /* Return: 0; -EAGAIN. */
 int notify_start(struct fuse_session *se);
 void notify_stop(void);
+
+/* Have the loop run @p once all that was told before has reached the kernel; from the loop. */
+void notify_then(struct post *p);
 
 /* Wake who polls; takes @ph over. */
 void notify_poll(struct fuse_pollhandle *ph);

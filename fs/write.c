@@ -24,6 +24,7 @@
 #include "base/deadline.h"
 #include "base/file.h"
 #include "fs/loop.h"
+#include "fs/notify.h"
 #include "fs/open.h"
 #include "fs/reply.h"
 #include "fs/stream.h"
@@ -118,7 +119,7 @@ static void pending_free(struct pending *p)
 	free(p);
 }
 
-/* In the loop: the command is done, its writer gets the answer. */
+/* The command is done, its writer gets the answer. */
 static void pending_answer(struct post *post)
 {
 	struct pending *p = (struct pending *)post;
@@ -130,6 +131,14 @@ static void pending_answer(struct post *post)
 	else
 		fuse_reply_write(p->req, p->size);
 	pending_free(p);
+}
+
+/* In the loop. What the command did is to be seen when the write returns, so the kernel first forgets what it
+ * knows better: a name that `destroy` has taken away. */
+static void pending_done(struct post *post)
+{
+	post->run = pending_answer;
+	notify_then(post);
 }
 
 /* Any thread. */
@@ -213,7 +222,7 @@ static struct pending *pending_new(struct open *o, const char *data, size_t size
 	}
 	memcpy(p->text, data, size);
 	p->text[size] = '\0';
-	p->post.run = pending_answer;
+	p->post.run = pending_done;
 	p->size = size;
 	p->open = o;
 	o->refs++;
