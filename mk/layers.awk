@@ -11,7 +11,7 @@ BEGIN {
 	may["tests"] = "*"
 
 	# Third-party headers (as a pattern) and the only files (as a pattern) that may know them.
-	only["^fuse"] = "^fs/[^/]*[.]c$"
+	only["^fuse"] = "^fs/[^/]*[.][ch]$"
 	only["^libdevmapper"] = "^storage/dm[.]c$"
 	only["^netlink/"] = "^net/nl[.]c$"
 	only["^nftables/"] = "^net/nft[.]c$"
