@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/timefmt.h"
 #include "fs/open.h"
 #include "fs/reply.h"
@@ -58,9 +59,10 @@ static struct owner owner_of(const struct object *o)
 
 static off_t console_size(const struct sbx *s, struct timespec *ret_changed)
 {
+	AUTO_FD fd = sbx_open(s, "console.log", O_RDONLY);
 	struct stat st;
 
-	if (fstatat(s->dir_fd, "console.log", &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return 0; /* nothing was written yet */
 	*ret_changed = st.st_mtim;
 	return st.st_size;

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -151,6 +152,17 @@ static void block_signals(void)
 	(void)signal(SIGHUP, SIG_IGN);
 }
 
+/* A sandbox that runs takes about a dozen descriptors, and the usual soft limit is for programs that use select(). */
+static void descriptors_allow(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit); /* up to the hard limit it cannot fail */
+	}
+}
+
 static struct fuse_session *session_new(const char *wanted, struct err *e)
 {
 	AUTO_BUF options = BUF_INIT;
@@ -188,8 +200,10 @@ static int serve_mounted(struct fuse_session *se)
 static int serve(const struct daemon_options *o, struct err *e)
 {
 	struct fuse_session *se;
-	int status;
-	int r = host_init(&o->host, e);
+	int status, r;
+
+	descriptors_allow();
+	r = host_init(&o->host, e);
 
 	if (r < 0)
 		return r;

@@ -182,8 +182,10 @@ static const struct fuse_lowlevel_ops operations = {
 struct fuse_session *loop_new(int argc, char **argv)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	struct fuse_session *se = fuse_session_new(&args, &operations, sizeof(operations), NULL);
 
-	return fuse_session_new(&args, &operations, sizeof(operations), NULL);
+	fuse_opt_free_args(&args); /* it copies them */
+	return se;
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------ */

@@ -233,8 +233,7 @@ static void console_read(fuse_req_t req, struct open *o, size_t size, off_t off)
 	ssize_t n;
 
 	if (o->console_fd < 0)
-		o->console_fd = openat(o->object.sbx->dir_fd, "console.log",
-				       O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		o->console_fd = sbx_open(o->object.sbx, "console.log", O_RDONLY);
 	if (o->console_fd < 0) { /* nothing was written yet */
 		fuse_reply_buf(req, NULL, 0);
 		return;

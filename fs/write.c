@@ -58,20 +58,39 @@ static unsigned watched; /* interrupted and not cancelled */
  * done() from within command_cancel(). */
 static pthread_mutex_t over_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
+/* ---- the writer ----------------------------------------------------------------------------- */
+
+/* /proc/TID/status. Return: 0; negative errno when it cannot be seen from here. */
+static int read_status(pid_t tid, struct buf *ret)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/status", (long)tid);
+	return tid <= 0 ? -ESRCH : file_read(AT_FDCWD, path, PROC_STATUS_MAX, ret, NULL);
+}
+
+/* Not fuse_req_getgroups(): that of libfuse 3.14 searches a buffer that it has not terminated. */
 void writer_of(fuse_req_t req, struct writer *ret)
 {
+	const unsigned room = sizeof(ret->groups) / sizeof(ret->groups[0]);
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	const int room = (int)(sizeof(ret->groups) / sizeof(ret->groups[0]));
-	int n = fuse_req_getgroups(req, room, ret->groups);
+	AUTO_BUF status = BUF_INIT;
+	const char *at = NULL;
 
 	ret->uid = ctx->uid;
 	ret->gid = ctx->gid;
 	ret->pid = ctx->pid;
-	/* Not to be seen: it counts as having none. */
-	ret->group_count = n < 0 ? 0 : (unsigned)(n < room ? n : room);
+	ret->group_count = 0; /* who cannot be seen has none */
+	if (read_status(ctx->pid, &status) == 0)
+		at = strstr(buf_text(&status), "\nGroups:");
+	for (at = at ? at + strlen("\nGroups:") : ""; ret->group_count < room;) {
+		at += strspn(at, " \t");
+		if (*at < '0' || *at > '9')
+			break;
+		ret->groups[ret->group_count++] = (gid_t)strtoul(at, NULL, 10);
+		at += strspn(at, "0123456789");
+	}
 }
-
-/* ---- signals of the writer ----------------------------------------------------------------------------- */
 
 static uint64_t status_mask(const char *status, const char *name)
 {
@@ -91,11 +110,9 @@ static bool writer_is_signalled(pid_t tid)
 	const uint64_t five = signal_bit(SIGINT) | signal_bit(SIGTERM) | signal_bit(SIGHUP) |
 			      signal_bit(SIGQUIT) | signal_bit(SIGKILL);
 	AUTO_BUF status = BUF_INIT;
-	char path[64];
 	uint64_t waiting;
 
-	(void)snprintf(path, sizeof(path), "/proc/%ld/status", (long)tid);
-	if (tid <= 0 || file_read(AT_FDCWD, path, PROC_STATUS_MAX, &status, NULL) < 0)
+	if (read_status(tid, &status) < 0)
 		return true;
 	waiting = status_mask(buf_text(&status), "\nSigPnd:") |
 		  status_mask(buf_text(&status), "\nShdPnd:");

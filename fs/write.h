@@ -27,7 +27,7 @@ void write_cancel_all(bool host_too);
 /* Is any write not answered yet? */
 bool write_is_pending(void);
 
-/* Who sent a request. The groups are asked for while it is not answered yet. */
+/* Who sent a request that is not answered yet. Any thread. */
 void writer_of(fuse_req_t req, struct writer *ret);
 
 #endif

@@ -58,7 +58,7 @@ int journal_write(const struct sbx *s, struct err *e)
 			line_sum(line, (size_t)len));
 	line[len] = ' ';
 	line[sizeof(line) - 1] = '\n';
-	fd = openat(s->dir_fd, "journal", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = sbx_open(s, "journal", O_WRONLY | O_CREAT);
 	if (fd < 0)
 		return err_sys(e, errno, "cannot open the journal");
 	if (pwrite(fd, line, sizeof(line), 0) != (ssize_t)sizeof(line) || fdatasync(fd) < 0)
@@ -66,13 +66,14 @@ int journal_write(const struct sbx *s, struct err *e)
 	return 0;
 }
 
-int journal_read(int dir_fd, struct journal *ret, struct err *e)
+int journal_read(const struct sbx *s, struct journal *ret, struct err *e)
 {
+	AUTO_FD dir = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
 	AUTO_BUF b = BUF_INIT;
 	char boot[BOOT_ID_SIZE] = "";
 	const char *sum_at;
 	uint32_t sum;
-	int r = file_read(dir_fd, "journal", JOURNAL_BYTES, &b, e);
+	int r = file_read(dir, "journal", JOURNAL_BYTES, &b, e);
 
 	*ret = (struct journal){.level = 1, .slot = UINT32_MAX};
 	if (r == -ENOENT)

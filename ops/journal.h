@@ -28,6 +28,6 @@ int journal_write(const struct sbx *s, struct err *e);
  * journal_read() - What may be held
  * Return: 0, level 1 when there is no journal yet (only the record); -EBADMSG damaged: everything may be held.
  */
-int journal_read(int dir_fd, struct journal *ret, struct err *e);
+int journal_read(const struct sbx *s, struct journal *ret, struct err *e);
 
 #endif

@@ -46,7 +46,7 @@ static void console_open(struct console *c, const struct sbx *s)
 
 	*c = (struct console){.at = s->console_start,
 			      .inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
-	c->log_fd = openat(s->dir_fd, "console.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	c->log_fd = sbx_open(s, "console.log", O_RDONLY);
 	(void)snprintf(path, sizeof(path), "%s/console.log", s->dir);
 	if (c->inotify_fd >= 0 && inotify_add_watch(c->inotify_fd, path, IN_MODIFY) < 0)
 		fd_close(steal_fd(&c->inotify_fd));
@@ -225,7 +225,7 @@ void ready_console_tail(struct sbx *s, unsigned lines, struct buf *b)
 {
 	char text[TAIL_MAX_BYTES];
 	struct stat st;
-	AUTO_FD fd = openat(s->dir_fd, "console.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_FD fd = sbx_open(s, "console.log", O_RDONLY);
 	off_t from;
 	ssize_t n;
 	char *at;

@@ -3,6 +3,7 @@
 #include "ops/record.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,6 +77,7 @@ static int put_unknown(struct json_object *o, struct json_object *unknown)
 
 int record_save(struct sbx *s, struct err *e)
 {
+	AUTO_FD dir = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
 	AUTO_JSON o = json_object_new_object();
 	const char *text = NULL;
 	int r;
@@ -97,7 +99,7 @@ int record_save(struct sbx *s, struct err *e)
 	if (!text)
 		return err_set(e, ENOMEM, "no memory");
 	pthread_mutex_lock(&s->save_lock);
-	r = file_replace(s->dir_fd, "record", 0600, text, strlen(text), e);
+	r = file_replace(dir, "record", 0600, text, strlen(text), e);
 	pthread_mutex_unlock(&s->save_lock);
 	return r < 0 ? err_wrap(e, "cannot save the record") : 0;
 }
@@ -135,7 +137,8 @@ int record_load(struct sbx *s, struct err *e)
 {
 	AUTO_BUF text = BUF_INIT;
 	AUTO_JSON o = NULL;
-	int r = file_read(s->dir_fd, "record", RECORD_MAX_BYTES, &text, e);
+	AUTO_FD dir = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
+	int r = file_read(dir, "record", RECORD_MAX_BYTES, &text, e);
 
 	if (r == 0)
 		r = json_parse(buf_text(&text), text.len, &o, e);

@@ -22,7 +22,7 @@ enum {
 int record_save(struct sbx *s, struct err *e);
 
 /**
- * record_load() - Fill a sandbox from its directory (s->dir_fd)
+ * record_load() - Fill a sandbox from its directory 
  * Return: 0; -ENOENT there is none; -EBADMSG it cannot be read.
  */
 int record_load(struct sbx *s, struct err *e);

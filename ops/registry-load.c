@@ -43,7 +43,7 @@ static void load_journal(struct sbx *s)
 	struct journal j;
 	struct err e = {0};
 
-	if (journal_read(s->dir_fd, &j, &e) < 0) {
+	if (journal_read(s, &j, &e) < 0) {
 		log_warning("serial %" PRIu32 ": %s: everything may be held", s->serial, e.text);
 		j.level = LEVEL_RUNNING;
 	}

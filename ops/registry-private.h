@@ -5,7 +5,7 @@
 
 #include "ops/registry.h"
 
-/* A sandbox with its directory open and nothing else filled. One reference, the caller's; NULL with @e. */
+/* A sandbox of which nothing but its serial is filled. One reference, the caller's; NULL with @e. */
 struct sbx *sbx_new(uint32_t serial, struct err *e);
 
 /* List it, under its name too unless that is free already. Takes a reference. Return: 0; -ENOMEM. */

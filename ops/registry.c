@@ -52,7 +52,6 @@ static void sbx_free(struct sbx *s)
 	if (s->version)
 		template_version_done(s->version);
 	free(s->version);
-	fd_close(s->dir_fd);
 	fd_close(s->console_fd);
 	free(s->dir);
 	pthread_mutex_destroy(&s->lock);
@@ -69,7 +68,6 @@ void sbx_put(struct sbx *s)
 struct sbx *sbx_new(uint32_t serial, struct err *e)
 {
 	struct sbx *s = calloc(1, sizeof(*s));
-	char name[16];
 
 	if (!s) {
 		(void)err_set(e, ENOMEM, "no memory");
@@ -79,18 +77,15 @@ struct sbx *sbx_new(uint32_t serial, struct err *e)
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->save_lock, NULL);
 	s->serial = serial;
-	s->dir_fd = s->console_fd = s->watch_fd = -1;
+	s->console_fd = s->watch_fd = -1;
 	s->slot =
 		(struct slot){.index = UINT32_MAX, .serial = serial, .netns_fd = -1, .tap_fd = -1};
 	s->level = LEVEL_DEFINED;
-	(void)snprintf(name, sizeof(name), "%" PRIu32, serial);
-	if (asprintf(&s->dir, "%s/sandboxes/%s", host.state_dir, name) < 0) {
-		s->dir = NULL;
-		(void)err_set(e, ENOMEM, "no memory");
-	} else if (file_open_dir(host.sandboxes_fd, name, &s->dir_fd, e) == 0) {
+	if (asprintf(&s->dir, "%s/sandboxes/%" PRIu32, host.state_dir, serial) >= 0)
 		return s;
-	}
+	s->dir = NULL;
 	sbx_put(s);
+	(void)err_set(e, ENOMEM, "no memory");
 	return NULL;
 }
 

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,15 @@ enum sbx_state sbx_state(struct sbx *s)
 	state = s->state;
 	pthread_mutex_unlock(&s->lock);
 	return state;
+}
+
+int sbx_open(const struct sbx *s, const char *name, int flags)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%" PRIu32 "/%s", s->serial,
+		       name); /* names here are a few letters */
+	return openat(host.sandboxes_fd, path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
 static void waiters_wake(struct sbx *s)

@@ -76,8 +76,7 @@ struct sbx_waiter {
 struct sbx {
 	atomic_uint refs; /* registry.c */
 	uint32_t serial;  /* never reused; constant */
-	int dir_fd;       /* its directory below the state directory; constant; owned */
-	char *dir;        /* the same as absolute path; constant; owned */
+	char *dir;        /* its directory below the state directory, absolute; constant; owned */
 	struct lane lane;
 	struct sbx *name_next; /* [registry] in its name's bucket */
 	bool listed;           /* [registry] found by its name */
@@ -139,6 +138,13 @@ void sbx_put(struct sbx *s);
 void sbx_set_state(struct sbx *s, enum sbx_state state);
 
 enum sbx_state sbx_state(struct sbx *s);
+
+/**
+ * sbx_open() - Open a file of its directory below the state directory
+ * @name: "." for the directory itself
+ * Return: a descriptor, O_CLOEXEC and O_NOFOLLOW; -1 with errno.
+ */
+int sbx_open(const struct sbx *s, const char *name, int flags);
 
 /* Something that status shows has changed: count it and tell listeners. Without locks. */
 void sbx_changed(struct sbx *s);

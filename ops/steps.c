@@ -50,11 +50,15 @@ int sbx_load_version(struct sbx *s, struct err *e)
 	return r;
 }
 
-/* For the store. Going down works without a version: everything is found by its names. */
+/*
+ * For the store; spec.dir_fd is the caller's to close. Going down works without a version: everything is
+ * found by its names.
+ */
 static struct volume_spec volume_spec(struct sbx *s)
 {
-	struct volume_spec spec = {
-		.instance = host.instance, .serial = s->serial, .dir_fd = s->dir_fd, .dir = s->dir};
+	struct volume_spec spec = {.instance = host.instance, .serial = s->serial, .dir = s->dir};
+
+	spec.dir_fd = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
 
 	if (sbx_load_version(s, NULL) == 0) {
 		pthread_mutex_lock(&s->lock);
@@ -83,23 +87,29 @@ static int record_down(struct sbx *s, const struct deadline *d, struct err *e)
 static int data_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct volume_spec spec = volume_spec(s);
+	int r = host.volume->create(&spec, d, e);
 
-	return host.volume->create(&spec, d, e);
+	fd_close(spec.dir_fd);
+	return r;
 }
 
 static int data_down(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct volume_spec spec = volume_spec(s);
+	int r = host.volume->destroy(&spec, e);
 
 	(void)d;
-	return host.volume->destroy(&spec, e);
+	fd_close(spec.dir_fd);
+	return r;
 }
 
 static int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct volume_spec spec = volume_spec(s);
+	int r = host.volume->up(&spec, d, &s->volume, e);
 
-	return host.volume->up(&spec, d, &s->volume, e);
+	fd_close(spec.dir_fd);
+	return r;
 }
 
 static int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
@@ -107,6 +117,7 @@ static int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
 	struct volume_spec spec = volume_spec(s);
 	int r = host.volume->down(&spec, s->volume, d, e);
 
+	fd_close(spec.dir_fd);
 	if (r == 0)
 		s->volume = NULL;
 	return r;
@@ -197,14 +208,11 @@ static int vm_files_open(struct sbx *s, struct vm_spec *spec, struct err *e)
 {
 	struct stat st;
 
-	spec->console_fd = openat(s->dir_fd, "console.log",
-				  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	spec->console_fd = sbx_open(s, "console.log", O_WRONLY | O_APPEND | O_CREAT);
 	if (spec->console_fd < 0 || fstat(spec->console_fd, &st) < 0)
 		return err_sys(e, errno, "cannot open console.log");
 	s->console_start = st.st_size;
-	spec->stderr_fd =
-		openat(s->dir_fd, "vmm.log",
-		       O_RDWR | O_APPEND | O_TRUNC | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	spec->stderr_fd = sbx_open(s, "vmm.log", O_RDWR | O_APPEND | O_TRUNC | O_CREAT);
 	if (spec->stderr_fd < 0)
 		return err_sys(e, errno, "cannot open vmm.log");
 	return 0;

@@ -67,7 +67,7 @@ static void vm_ended_event(uint32_t serial)
 
 static void console_trim(const struct sbx *s)
 {
-	AUTO_FD fd = openat(s->dir_fd, "console.log", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_FD fd = sbx_open(s, "console.log", O_WRONLY);
 	struct stat st;
 	off_t cut;
 
@@ -80,9 +80,10 @@ static void console_trim(const struct sbx *s)
 
 static void sample(struct sbx *s)
 {
+	AUTO_FD dir = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
 	struct volume_usage usage;
 	struct volume_spec spec = {
-		.instance = host.instance, .serial = s->serial, .dir_fd = s->dir_fd, .dir = s->dir};
+		.instance = host.instance, .serial = s->serial, .dir_fd = dir, .dir = s->dir};
 
 	if (host.volume->usage(&spec, &usage) == 0) {
 		pthread_mutex_lock(&s->lock);
