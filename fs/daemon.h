@@ -19,6 +19,6 @@ struct daemon_options {
  * Without foreground it returns in the first process once the mount answers, or has failed to.
  * Return: exit status.
  */
-int daemon_main(const struct daemon_options *o);
+int daemon_main(const struct daemon_options *given);
 
 #endif

@@ -249,9 +249,9 @@ void dirwork_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_s
 	(void)fi; /* the same for every descriptor */
 	if (r == 0 && (w.node.kind == NODE_SBX || w.node.kind == NODE_TEMPLATE) &&
 	    is_change(&entry.attr, attr, to_set)) {
-		w.uid = to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
-		w.gid = to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
-		w.mode = to_set & FUSE_SET_ATTR_MODE ? attr->st_mode & 0777 : (mode_t)-1;
+		w.uid = (to_set & FUSE_SET_ATTR_UID) ? attr->st_uid : (uid_t)-1;
+		w.gid = (to_set & FUSE_SET_ATTR_GID) ? attr->st_gid : (gid_t)-1;
+		w.mode = (to_set & FUSE_SET_ATTR_MODE) ? attr->st_mode & 0777 : (mode_t)-1;
 		r = object_get(&w.node, &w.object);
 		if (r == 0) {
 			work_add(req, &w, NULL);

@@ -239,8 +239,7 @@ static enum loop_end loop(struct fuse_session *se, void (*on_signal)(int sig))
 {
 	struct pollfd fds[] = {{.fd = fuse_session_fd(se), .events = POLLIN},
 			       {.fd = posts.event_fd, .events = POLLIN}};
-	AUTO_FREE char *memory = NULL; /* libfuse's, for requests */
-	struct fuse_buf buf = {.mem = NULL};
+	struct fuse_buf buf = {.mem = NULL}; /* libfuse allocates it with the first request */
 	int64_t deadline = 0;
 	sigset_t open_mask;
 	bool alive = true;
@@ -257,22 +256,21 @@ static enum loop_end loop(struct fuse_session *se, void (*on_signal)(int sig))
 			left = (struct timespec){DRAIN_MS / 1000, 0};
 		n = ppoll(fds, 2, ms < 0 && !deadline ? NULL : &left, &open_mask);
 		if (n < 0 && errno != EINTR)
-			return LOOP_FAILED;
+			break;
 		if (signal_seen) {
 			on_signal(signal_seen);
 			signal_seen = 0;
 		}
 		if (n > 0 && fds[1].revents)
 			queue_run(&posts);
-		if (n > 0 && fds[0].revents) {
+		if (n > 0 && fds[0].revents)
 			alive = take_request(se, &buf);
-			memory = buf.mem;
-		}
 		stream_tick();
 	}
-	if (alive)
-		return LOOP_STOPPED;
-	return fuse_session_exited(se) ? LOOP_UNMOUNTED : LOOP_FAILED;
+	free(buf.mem);
+	if (fuse_session_exited(se))
+		return LOOP_UNMOUNTED;
+	return alive && atomic_load(&stop_asked) ? LOOP_STOPPED : LOOP_FAILED;
 }
 
 /* Threads of their own, or none at all. */

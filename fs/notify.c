@@ -69,10 +69,11 @@ void notify_then(struct post *p)
 		p->run(p);
 }
 
-void notify_poll(struct fuse_pollhandle *ph)
+void notify_poll(struct fuse_pollhandle **ph)
 {
-	if (!notice_add(&(struct notice){.ph = ph}))
-		fuse_pollhandle_destroy(ph); /* it is asked again by the next poll() */
+	if (!notice_add(&(struct notice){.ph = *ph}))
+		fuse_pollhandle_destroy(*ph); /* the next poll() asks anew */
+	*ph = NULL;
 }
 
 void notify_inval(uint64_t id)

@@ -19,8 +19,8 @@ void notify_stop(void);
 /* Have the loop run @p once all that was told before has reached the kernel; from the loop. */
 void notify_then(struct post *p);
 
-/* Wake who polls; takes @ph over. */
-void notify_poll(struct fuse_pollhandle *ph);
+/* Wake who polls; takes over what @ph points to and leaves NULL. */
+void notify_poll(struct fuse_pollhandle **ph);
 
 /* The attributes of a node are not what they were, or it is gone. */
 void notify_inval(uint64_t id);

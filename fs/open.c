@@ -305,6 +305,6 @@ void open_wake_polls(uint32_t serial)
 		const struct sbx *s = o->object.sbx;
 
 		if (o->ph && o->file->flags & FILE_POLLABLE && s && s->serial == serial)
-			notify_poll(steal_ptr(&o->ph));
+			notify_poll(&o->ph);
 	}
 }

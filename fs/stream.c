@@ -146,7 +146,7 @@ static void wake(struct open *o)
 		free(r);
 	}
 	if (o->ph && stream_poll(o) & POLLIN)
-		notify_poll(steal_ptr(&o->ph));
+		notify_poll(&o->ph);
 }
 
 int stream_since(struct open *o, const char *text, size_t len)

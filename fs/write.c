@@ -58,7 +58,7 @@ static unsigned watched; /* interrupted and not cancelled */
  * done() from within command_cancel(). */
 static pthread_mutex_t over_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
-/* ---- the writer ----------------------------------------------------------------------------- */
+/* ---- the writer ---------------------------------------------------------------------------------------- */
 
 /* /proc/TID/status. Return: 0; negative errno when it cannot be seen from here. */
 static int read_status(pid_t tid, struct buf *ret)
