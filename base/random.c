@@ -36,6 +36,7 @@ int random_hex(char *text, size_t bytes)
 
 		if (take(piece, n) < 0)
 			return -EIO;
+		/* cppcheck-suppress knownConditionTrueFalse; n is at least 1 here */
 		for (size_t i = 0; i < n; i++) {
 			*text++ = digits[piece[i] >> 4];
 			*text++ = digits[piece[i] & 15];
@@ -57,6 +58,7 @@ int random_base32(char *text, size_t len)
 
 		if (take(piece, n) < 0)
 			return -EIO;
+		/* cppcheck-suppress knownConditionTrueFalse; n is at least 1 here */
 		for (size_t i = 0; i < n; i++)
 			*text++ = letters[piece[i] & 31]; /* 256 is a multiple of 32: no bias */
 		len -= n;

@@ -76,7 +76,7 @@ int asuser_open(const struct writer *w, int dirfd, const char *path, int flags, 
 		struct err *e)
 {
 	bool other = geteuid() == 0 && (w->uid != 0 || w->gid != 0);
-	struct identity old;
+	struct identity old = {.group_count = 0};
 	AUTO_FD fd = -1;
 	int r = path_check(dirfd, path, e), saved;
 

@@ -102,11 +102,12 @@ static const struct call *gather_fan_out(struct command *c, const struct call *c
 	return first;
 }
 
-/* All calls of the line are over. */
-static void line_over(struct command *c)
+/* All calls of the line are over. Return: 0; how the first that counts failed, with @e. */
+static int line_gather(struct command *c, struct err *e)
 {
 	struct call *calls = c->calls;
 	const struct call *failed = NULL;
+	int r = 0;
 
 	pthread_mutex_lock(&c->lock);
 	c->calls = NULL;
@@ -118,11 +119,24 @@ static void line_over(struct command *c)
 		if (calls->result < 0)
 			failed = calls;
 	}
-	if (failed)
-		command_finish(c, failed->result, &failed->err);
+	if (failed) {
+		r = failed->result;
+		*e = failed->err;
+	}
+	calls_free(calls);
+	return r;
+}
+
+/* For whoever ended the last call of a line while nobody was walking. */
+static void line_over(struct command *c)
+{
+	struct err e = {0};
+	int r = line_gather(c, &e);
+
+	if (r < 0)
+		command_finish(c, r, &e);
 	else
 		command_next(c);
-	calls_free(calls);
 }
 
 /* One call less, or the walker has gone; true when that was the last. */
@@ -144,8 +158,8 @@ static void call_over(struct call *call)
 		line_over(c);
 }
 
-/* Queue the calls of a line; each is over when call_over() was called for it. */
-static void line_submit(struct command *c, struct call *calls)
+/* Queue the calls of a line. True when all are over already: then the caller goes on, else the last of them does. */
+static bool line_submit(struct command *c, struct call *calls)
 {
 	int why;
 
@@ -165,8 +179,7 @@ static void line_submit(struct command *c, struct call *calls)
 	pthread_mutex_unlock(&c->lock);
 	for (struct call *call = calls; call && why; call = call->next)
 		job_cancel(&call->job, why);
-	if (pending_drop(c))
-		line_over(c);
+	return pending_drop(c);
 }
 
 /* Accept without waiting: the calls own themselves from here on. */
@@ -219,7 +232,7 @@ static int calls_make(struct command *c, struct line *l, struct call **ret, stru
 	return r;
 }
 
-/* Return: 0 go on with the next line; 1 it was queued; negative errno. */
+/* Return: 0 go on with the next line; 1 whoever ends the last call does; negative errno. */
 static int line_begin(struct command *c, const char *text, struct err *e)
 {
 	bool config = c->target == COMMAND_SBX_CONFIG || c->target == COMMAND_TEMPLATE_CONFIG;
@@ -238,8 +251,7 @@ static int line_begin(struct command *c, const char *text, struct err *e)
 		return r;
 	if (detach)
 		return line_detach(c, calls, e);
-	line_submit(c, calls);
-	return 1;
+	return line_submit(c, calls) ? line_gather(c, e) : 1;
 }
 
 static bool line_is_empty(const char *line)

@@ -142,6 +142,7 @@ static int format_check(struct err *e)
 	}
 	if (r < 0)
 		return r;
+	/* NOLINTNEXTLINE(cert-err34-c): out of range is a newer format or damage, and refused */
 	if (sscanf(buf_text(&b), "format=%u", &format) != 1)
 		return err_set(e, EBADMSG, "%s/format is damaged; it should read format=%d",
 			       host.state_dir, RECORD_FORMAT);
@@ -174,8 +175,8 @@ static int instance_load(struct err *e)
 /* Sockets need short paths, and nothing of them is wanted after a reboot. */
 static int run_dir_make(struct err *e)
 {
-	const char *xdg = getenv(
-		"XDG_RUNTIME_DIR"); /* NOLINT(concurrency-mt-unsafe): before there are threads */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before there are threads */
+	const char *xdg = getenv("XDG_RUNTIME_DIR");
 	const char *base = geteuid() == 0 ? "/run" : xdg && xdg[0] == '/' ? xdg : "/tmp";
 	struct stat st;
 	int r;
@@ -253,11 +254,11 @@ int host_init(const struct host_options *o, struct err *e)
 		r = http_init() < 0 ? err_set(e, ENOMEM, "cannot set up the HTTP client") : 0;
 	if (r == 0)
 		r = drivers_choose(o, e);
+	if (r < 0)
+		return r;
 	slots_init(host.slots_total);
-	if (r == 0)
-		cgroup_init(host.instance);
-	if (r == 0)
-		r = serial_init(e);
+	cgroup_init(host.instance);
+	r = serial_init(e);
 	if (r == 0)
 		r = template_init(e);
 	if (r == 0)

@@ -81,6 +81,7 @@ int journal_read(const struct sbx *s, struct journal *ret, struct err *e)
 	if (r < 0)
 		return r;
 	pthread_once(&boot_id_once, boot_id_load);
+	/* NOLINTBEGIN(cert-err34-c): the sum tells whether these are the numbers that were written */
 	sum_at = strstr(buf_text(&b), " sum=");
 	if (!sum_at || sscanf(sum_at, " sum=%8" SCNx32, &sum) != 1 ||
 	    sum != line_sum(buf_text(&b), (size_t)(sum_at - buf_text(&b))))
@@ -88,6 +89,7 @@ int journal_read(const struct sbx *s, struct journal *ret, struct err *e)
 	if (sscanf(buf_text(&b), "level=%u slot=%" SCNu32 " pid=%d start=%" SCNu64 " boot=%36s",
 		   &ret->level, &ret->slot, &ret->vm.pid, &ret->vm.start, boot) != 5)
 		return err_set(e, EBADMSG, "its journal has another form");
+	/* NOLINTEND(cert-err34-c) */
 	ret->same_boot = strcmp(boot, boot_id) == 0;
 	return 0;
 }

@@ -12,7 +12,7 @@ enum {
 };
 
 /* Once: how many there are, SLOTS_MAX at most. */
-void slots_init(uint32_t total);
+void slots_init(uint32_t count);
 
 /* Take a free one, the one after the last taken, so that an index rests before it comes again. Return: 0; -ENOSPC. */
 int slots_take(uint32_t *ret_index, struct err *e);

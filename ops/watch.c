@@ -71,7 +71,7 @@ static void console_trim(const struct sbx *s)
 	struct stat st;
 	off_t cut;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || st.st_blocks * 512 < 2 * CONSOLE_KEPT_BYTES)
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_blocks * 512 < (off_t)CONSOLE_KEPT_BYTES * 2)
 		return;
 	cut = (st.st_size - CONSOLE_KEPT_BYTES) & ~(off_t)4095;
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, cut) < 0)
