@@ -147,7 +147,7 @@ static void block_signals(void)
 	(void)sigdelset(&all, SIGABRT);
 	(void)sigdelset(&all, SIGFPE);
 	(void)sigdelset(&all, SIGILL);
-	(void)sigprocmask(SIG_SETMASK, &all, NULL); /* cannot fail for a valid set */
+	(void)pthread_sigmask(SIG_SETMASK, &all, NULL); /* cannot fail for a valid set */
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 }

@@ -183,8 +183,6 @@ static void help_rows(enum node_kind kind, const char *prefix, struct buf *b)
 	for (f = file_rows(kind); f && f->name; f++) {
 		buf_addf(b, "  %s%s%s  %s\n", prefix, f->name, f->flags & FILE_DIR ? "/" : "",
 			 f->help);
-		if (f->flags & FILE_DIR && f->below == NODE_NET_FILE)
-			help_rows(f->below, "net/", b);
 	}
 }
 
@@ -231,6 +229,7 @@ static int sbx_help(const struct object *o, struct buf *b)
 	buf_adds(b, "A sandbox. rmdir destroys it; rm -r is not the way.\n"
 		    "Files here:\n");
 	help_rows(NODE_SBX_FILE, "", b);
+	help_rows(NODE_NET_FILE, "net/", b);
 	buf_adds(b, "\nCommands (ctl):\n");
 	verb_help(COMMAND_SBX_CTL, b);
 	help_keys(b);

@@ -144,7 +144,8 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
 	fuse_reply_err(req, EPERM);
 }
 
-/* Asked by isatty(3) at every open of some languages. */
+/* Asked by isatty(3) at every open of some languages. libfuse says what it is given.
+ * NOLINTNEXTLINE(readability-function-size) */
 static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		     struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
 		     size_t out_size)

@@ -62,67 +62,66 @@ struct arguments {
 	int action;          /* OPT_CHECK …; 0: mount */
 };
 
-/* The value if it is one of @words, which are separated by '|'; otherwise the end. */
-static const char *one_of(const char *option, const char *value, const char *words)
+/* Take an option's value if it is one of @words, which are separated by '|'. */
+static bool take_word(const char **to, const char *option, const char *words)
 {
-	size_t len = strlen(value);
+	size_t len = strlen(optarg);
 
 	for (const char *at = words; at; at = strchr(at, '|')) {
 		at += *at == '|';
-		if (strncmp(at, value, len) == 0 && (at[len] == '|' || !at[len]))
-			return value;
+		if (strncmp(at, optarg, len) == 0 && (at[len] == '|' || !at[len])) {
+			*to = optarg;
+			return true;
+		}
 	}
-	(void)fprintf(stderr, "sbxfs: --%s %s: it is one of %s\n", option, value, words);
-	exit(EXIT_FAILURE);
+	(void)fprintf(stderr, "sbxfs: --%s %s: it is one of %s\n", option, optarg, words);
+	return false;
 }
 
 /* -o may be given several times. */
-static void add_mount_options(struct arguments *a, const char *more)
+static bool add_mount_options(struct arguments *a)
 {
 	char *all = NULL;
 
 	if (asprintf(&all, "%s%s%s", a->mount_options ? a->mount_options : "",
-		     a->mount_options ? "," : "", more) < 0)
-		exit(EXIT_FAILURE);
+		     a->mount_options ? "," : "", optarg) < 0)
+		return false;
 	free(a->mount_options);
 	a->mount_options = all;
+	return true;
 }
 
-static void take_option(struct arguments *a, int option)
+/* Return: false when it cannot be taken; the user has been told. */
+static bool take_option(struct arguments *a, int option)
 {
 	struct host_options *h = &a->daemon.host;
 
 	switch (option) {
 	case 'f':
 		a->daemon.foreground = true;
-		break;
+		return true;
 	case 'o':
-		add_mount_options(a, optarg);
-		break;
+		return add_mount_options(a);
 	case OPT_STATE_DIR:
 		h->state_dir = optarg;
-		break;
+		return true;
 	case OPT_ACCEL:
-		h->accel = one_of("accel", optarg, "auto|kvm|tcg");
-		break;
+		return take_word(&h->accel, "accel", "auto|kvm|tcg");
 	case OPT_VMM:
-		h->vmm = one_of("vmm", optarg, "auto|qemu");
-		break;
+		return take_word(&h->vmm, "vmm", "auto|qemu");
 	case OPT_STORAGE:
-		h->storage = one_of("storage", optarg, "auto|dm|file");
-		break;
+		return take_word(&h->storage, "storage", "auto|dm|file");
 	case OPT_NET:
-		h->net = one_of("net", optarg, "auto|netns|user");
-		break;
+		return take_word(&h->net, "net", "auto|netns|user");
 	case OPT_CHECK:
 	case OPT_HELP:
 	case OPT_VERSION:
 	case OPT_DUMP_TABLES:
 		a->action = option;
-		break;
+		return true;
 	default: /* getopt has said what is wrong */
 		(void)fputs(usage, stderr);
-		exit(EXIT_FAILURE);
+		return false;
 	}
 }
 
@@ -185,15 +184,17 @@ int main(int argc, char **argv)
 		.daemon.host = {.accel = "auto", .vmm = "auto", .storage = "auto", .net = "auto"}};
 	AUTO_FREE char *dir = NULL;
 	int option, status = EXIT_FAILURE;
+	bool good = true;
 
-	while ((option = getopt_long(argc, argv, "+fo:", long_options, NULL)) != -1)
-		take_option(&a, option);
-	dir = state_dir(a.daemon.host.state_dir);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
+	while (good && (option = getopt_long(argc, argv, "+fo:", long_options, NULL)) != -1)
+		good = take_option(&a, option);
+	dir = good ? state_dir(a.daemon.host.state_dir) : NULL;
 	a.daemon.host.state_dir = dir;
 	a.daemon.mount_options = a.mount_options;
 	if (a.action && dir) {
 		status = act(&a);
-	} else if (optind != argc - 1) {
+	} else if (good && optind != argc - 1) {
 		(void)fputs(usage, stderr);
 	} else if (dir) {
 		a.daemon.host.mountpoint = argv[optind];

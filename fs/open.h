@@ -41,7 +41,8 @@ extern struct open *open_all;
 
 static inline struct open *open_of(const struct fuse_file_info *fi)
 {
-	return (struct open *)(uintptr_t)fi->fh; /* as open_open() put it there */
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): a handle is a number to FUSE; open_open() made it from this */
+	return (struct open *)(uintptr_t)fi->fh;
 }
 
 /* FUSE operations. */
