@@ -37,7 +37,8 @@ static int open_or_die(const char *path, int flags)
 
 	if (fd < 0) {
 		(void)say_error();
-		exit(0);
+		(void)fflush(stdout);
+		_exit(0);
 	}
 	return fd;
 }
@@ -135,7 +136,7 @@ int main(int argc, char **argv)
 	const char *verb = argc > 2 ? argv[1] : "";
 
 	if (strcmp(verb, "poll") == 0 && argc == 5)
-		return do_poll(argv[2], argv[3], atoi(argv[4]));
+		return do_poll(argv[2], argv[3], (int)strtol(argv[4], NULL, 10));
 	if (strcmp(verb, "write") == 0 && argc == 4)
 		return do_write(argv[2], argv[3], 0);
 	if (strcmp(verb, "write-nonblock") == 0 && argc == 4)
@@ -145,7 +146,7 @@ int main(int argc, char **argv)
 	if (strcmp(verb, "read-nonblock") == 0)
 		return do_read(argv[2], argv[3], O_NONBLOCK);
 	if (strcmp(verb, "both") == 0 && argc == 5)
-		return do_both(argv[2], argv[3], atoi(argv[4]));
+		return do_both(argv[2], argv[3], (int)strtol(argv[4], NULL, 10));
 	(void)fputs("helper-poll: see the head of its source\n", stderr);
 	return 2;
 }
