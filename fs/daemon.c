@@ -210,7 +210,8 @@ static int serve(const struct daemon_options *o, struct err *e)
 	host_set_end(loop_stop);
 	se = session_new(o->mount_options, e);
 	if (se && fuse_session_mount(se, o->host.mountpoint) < 0) {
-		(void)err_set(e, EIO, "cannot mount on %s; is /dev/fuse there?",
+		(void)err_set(e, EIO,
+			      "cannot mount on %s; is /dev/fuse there, and may this user open it?",
 			      o->host.mountpoint);
 		fuse_session_destroy(se);
 		se = NULL;
