@@ -171,11 +171,8 @@ struct call *call_new(struct line *l, struct sbx *s, struct template *t, const s
 	c->sbx = s ? sbx_get(s) : NULL;
 	c->template = t ? template_get(t) : NULL;
 	c->writer = *w;
-	if (s) {
-		pthread_mutex_lock(&s->lock);
-		(void)snprintf(c->name, sizeof(c->name), "%s", s->name);
-		pthread_mutex_unlock(&s->lock);
-	}
+	if (s)
+		sbx_name(s, c->name);
 	return c;
 }
 
@@ -201,7 +198,7 @@ static bool is_lifecycle(const struct call *c)
 	return c->sbx && c->line->verb->kind != JOB_ASIDE;
 }
 
-/* What `job` in status shows. A job that waits does not hide the one that runs. */
+/* What `job` in status shows. Neither one that waits nor one that is over hides another one that runs. */
 static void job_show(struct call *c, int state)
 {
 	struct sbx *s = c->sbx;
@@ -209,7 +206,8 @@ static void job_show(struct call *c, int state)
 	if (!is_lifecycle(c))
 		return;
 	pthread_mutex_lock(&s->lock);
-	if (state != JOB_QUEUED || s->job.id == 0 || s->job.state >= JOB_DONE) {
+	if (state == JOB_RUNNING || s->job.id == c->id || s->job.id == 0 ||
+	    s->job.state >= JOB_DONE) {
 		s->job.id = c->id;
 		(void)snprintf(s->job.verb, sizeof(s->job.verb), "%s", c->line->verb->name);
 		s->job.state = state;
@@ -217,6 +215,13 @@ static void job_show(struct call *c, int state)
 	}
 	pthread_mutex_unlock(&s->lock);
 	sbx_changed(s);
+}
+
+static int check_guard(const struct call *c, struct err *e)
+{
+	if ((c->line->verb->flags & VERB_GUARDED) && c->sbx && registry_is_protected(c->sbx))
+		return err_set(e, EPERM, "it is protected; set protect=no first");
+	return 0;
 }
 
 static int call_run(struct job *j, struct err *e)
@@ -241,8 +246,8 @@ static int call_run(struct job *j, struct err *e)
 		r = verb_check_state(v, sbx_state(c->sbx), e);
 	if (r == 1)
 		return 0;
-	if (r == 0 && (v->flags & VERB_GUARDED) && c->sbx && registry_is_protected(c->sbx))
-		r = err_set(e, EPERM, "it is protected; set protect=no first");
+	if (r == 0)
+		r = check_guard(c, e);
 	if (r == 0)
 		r = v->run(&vc, e);
 	if (r == 0 && is_lifecycle(c))
@@ -271,6 +276,7 @@ static void call_job_done(struct job *j, int result, const struct err *e)
 static int submit_failed(struct call *c, int r)
 {
 	c->result = r;
+	job_show(c, JOB_FAILED);
 	if (r == -EBUSY)
 		return err_set(&c->err, EBUSY, "another command has the turn; cancel ends it");
 	if (r == -ENOENT)
@@ -278,24 +284,35 @@ static int submit_failed(struct call *c, int r)
 	return err_sys(&c->err, -r, "cannot queue the command");
 }
 
-int call_submit(struct call *c, bool nowait, void (*done)(struct call *c))
+/* What is refused at once: what is protected before anything gives way to it, and without waiting a wrong state. */
+static int submit_check(struct call *c, struct lane *lane)
 {
 	const struct verb *v = c->line->verb;
+	int r = check_guard(c, &c->err);
+
+	if (r == 0 && c->job.nowait && c->sbx && (v->kind == JOB_ASIDE || lane_turn_is_free(lane)))
+		r = verb_check_state(v, sbx_state(c->sbx), &c->err);
+	return r < 0 ? r : 0;
+}
+
+int call_submit(struct call *c, bool nowait, void (*done)(struct call *c))
+{
 	struct lane *lane = c->sbx        ? &c->sbx->lane
 			    : c->template ? template_lane(c->template)
 					  : &host_lane;
-	int r = 0;
+	int r;
 
 	c->done = done;
 	c->id = atomic_fetch_add(&last_id, 1) + 1;
 	c->job.nowait = nowait;
-	c->job.needs_guest = v->flags & VERB_GUEST;
+	c->job.needs_guest = c->line->verb->flags & VERB_GUEST;
 	c->job.run = call_run;
 	c->job.done = call_job_done;
-	if (nowait && c->sbx && lane_is_idle(lane))
-		r = verb_check_state(v, sbx_state(c->sbx), &c->err);
-	if (r < 0)
+	r = submit_check(c, lane);
+	if (r < 0) {
+		c->result = r;
 		return r;
+	}
 	job_show(c, JOB_QUEUED);
 	r = lane_submit(lane, &c->job);
 	return r < 0 ? submit_failed(c, r) : 0;

@@ -292,35 +292,9 @@ static void queue_last(struct lane *l, struct job *j)
 	*at = j;
 }
 
-int lane_submit(struct lane *l, struct job *j)
+static bool job_gives_way(const struct job *j)
 {
-	int r = 0;
-
-	if (j->kind == JOB_OVERTAKING)
-		lane_cancel(l, false);
-	pthread_mutex_lock(&lane_lock);
-	if (l->closed)
-		r = -ENOENT;
-	else if (j->nowait && j->kind == JOB_LIFECYCLE && (l->running || l->head))
-		r = -EBUSY;
-	else
-		r = pool_staff(job_pool(j));
-	if (r == 0) {
-		jobs_alive++;
-		j->lane = l;
-		j->place = JOB_WAITING;
-		if (j->kind == JOB_ASIDE) {
-			aside_link(l, j);
-			pool_push(job_pool(j), j);
-		} else if (j->kind == JOB_OVERTAKING) {
-			queue_overtaking(l, j);
-		} else {
-			queue_last(l, j);
-		}
-		lane_dispatch(l);
-	}
-	pthread_mutex_unlock(&lane_lock);
-	return r;
+	return j->kind == JOB_LIFECYCLE && !j->keep;
 }
 
 /*
@@ -331,9 +305,9 @@ static struct job *lane_cancel_one(struct lane *l)
 {
 	struct job *j = l->head;
 
-	while (j && j->kind == JOB_OVERTAKING)
+	while (j && !job_gives_way(j))
 		j = j->next;
-	if (!j && l->running && l->running->kind == JOB_LIFECYCLE) {
+	if (!j && l->running && job_gives_way(l->running)) {
 		j = l->running;
 		if (j->place == JOB_ACTIVE) {
 			(void)job_mark(j, ECANCELED);
@@ -345,6 +319,56 @@ static struct job *lane_cancel_one(struct lane *l)
 		lane_leave(j);
 	}
 	return j;
+}
+
+/* What an overtaking job ends. Returns with the lane lock, held since it last looked. */
+static void lane_clear_locked(struct lane *l)
+{
+	struct err e = {0};
+	struct job *j;
+
+	pthread_mutex_lock(&lane_lock);
+	while ((j = lane_cancel_one(l))) {
+		pthread_mutex_unlock(&lane_lock);
+		job_finish(j, cancel_text(ECANCELED, &e), &e);
+		pthread_mutex_lock(&lane_lock);
+	}
+}
+
+static void lane_enter(struct lane *l, struct job *j)
+{
+	jobs_alive++;
+	j->lane = l;
+	j->place = JOB_WAITING;
+	if (j->kind == JOB_ASIDE) {
+		aside_link(l, j);
+		pool_push(job_pool(j), j);
+	} else if (j->kind == JOB_OVERTAKING) {
+		queue_overtaking(l, j);
+	} else {
+		queue_last(l, j);
+	}
+	lane_dispatch(l);
+}
+
+int lane_submit(struct lane *l, struct job *j)
+{
+	int r = 0;
+
+	if (j->kind == JOB_OVERTAKING)
+		lane_clear_locked(l);
+	else
+		pthread_mutex_lock(&lane_lock);
+	if (l->closed)
+		r = -ENOENT;
+	else if (j->nowait && j->kind == JOB_LIFECYCLE && (l->running || l->head))
+		r = -EBUSY;
+	else
+		r = pool_staff(job_pool(j));
+	if (r == 0)
+		lane_enter(l, j);
+	pthread_mutex_unlock(&lane_lock);
+	return r;
 }
 
 /* As lane_cancel_one() for asides; active ones are marked, which ends the walk over those that were not. */
@@ -397,14 +421,32 @@ void lane_close(struct lane *l)
 	lane_cancel(l, true);
 }
 
-bool lane_is_idle(struct lane *l)
+bool lane_turn_is_free(struct lane *l)
+{
+	bool is_free;
+
+	pthread_mutex_lock(&lane_lock);
+	is_free = !l->running && !l->head;
+	pthread_mutex_unlock(&lane_lock);
+	return is_free;
+}
+
+bool lane_close_idle(struct lane *l)
 {
 	bool idle;
 
 	pthread_mutex_lock(&lane_lock);
 	idle = !l->running && !l->head && !l->asides;
+	l->closed |= idle;
 	pthread_mutex_unlock(&lane_lock);
 	return idle;
+}
+
+void lane_reopen(struct lane *l)
+{
+	pthread_mutex_lock(&lane_lock);
+	l->closed = false;
+	pthread_mutex_unlock(&lane_lock);
 }
 
 void lane_done(void)

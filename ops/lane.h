@@ -31,7 +31,8 @@ struct job {
 	enum job_kind kind;
 	bool nowait;      /* lane_submit() answers -EBUSY rather than queue it */
 	bool needs_guest; /* ends with the guest: lane_end_guest_jobs() */
-	int cancel_fd;    /* eventfd that deadlines watch; owned */
+	bool keep; /* lifecycle, the daemon's own: no overtaking job ends it, it runs after them */
+	int cancel_fd; /* eventfd that deadlines watch; owned */
 	atomic_int
 		cancelled; /* 0, or the errno that it is to end with: EINTR, ECANCELED, EHOSTDOWN */
 
@@ -88,7 +89,11 @@ void lane_end_guest_jobs(struct lane *l);
 /* Refuse everything from now on; called by the job that destroys the object. */
 void lane_close(struct lane *l);
 
-/* Nothing runs and nothing waits. */
-bool lane_is_idle(struct lane *l);
+/* No lifecycle or overtaking job runs or waits. */
+bool lane_turn_is_free(struct lane *l);
+
+/* As lane_close() if nothing runs and nothing waits; false otherwise. lane_reopen() takes it back. */
+bool lane_close_idle(struct lane *l);
+void lane_reopen(struct lane *l);
 
 #endif

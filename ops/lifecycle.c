@@ -22,6 +22,7 @@
 
 enum {
 	CONSOLE_SHOWN_LINES = 20, /* of a start that failed; sbxfs(5) */
+	ADOPT_MS = 10000,         /* for a running sandbox to prove that it is alive */
 };
 
 static void version_drop(struct sbx *s)
@@ -55,10 +56,25 @@ static void save_or_warn(struct sbx *s)
 		log_warning("%s, ignoring", e.text);
 }
 
+/* Count its memory, its version being loaded. */
+static int promise_take(struct sbx *s, struct err *e)
+{
+	uint64_t memory;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	memory = config_number(&s->config, &s->version->defaults, CONFIG_MEMORY_MB);
+	pthread_mutex_unlock(&s->lock);
+	r = host_promise(memory, e);
+	if (r == 0)
+		s->promised_mib = memory;
+	return r;
+}
+
 /* What must hold before anything is built; takes the promise of memory. */
 static int start_admit(struct sbx *s, struct err *e)
 {
-	uint64_t memory, disk;
+	uint64_t disk;
 	int r;
 
 	if (!host.vm)
@@ -72,7 +88,6 @@ static int start_admit(struct sbx *s, struct err *e)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
-	memory = config_number(&s->config, &s->version->defaults, CONFIG_MEMORY_MB);
 	disk = template_disk_mb(&s->config, s->version);
 	pthread_mutex_unlock(&s->lock);
 	if (disk << 20 < s->version->rootfs_bytes)
@@ -80,16 +95,24 @@ static int start_admit(struct sbx *s, struct err *e)
 			e, EINVAL, "disk_mb=%llu is less than the template's %llu; set disk_mb",
 			(unsigned long long)disk,
 			(unsigned long long)((s->version->rootfs_bytes + (1 << 20) - 1) >> 20));
-	r = host_promise(memory, e);
-	if (r == 0)
-		s->promised_mib = memory;
-	return r;
+	return promise_take(s, e);
 }
 
 static void promise_drop(struct sbx *s)
 {
 	host_promise_drop(s->promised_mib);
 	s->promised_mib = 0;
+}
+
+/* Its files are left as they are, so nothing but destroy may begin. */
+static int check_damaged(const struct sbx *s, struct err *e)
+{
+	if (!s->damaged)
+		return 0;
+	return err_set(
+		e, EIO,
+		"its record cannot be read; repair %s/record and restart the daemon, or destroy it",
+		s->dir);
 }
 
 /* The template's version holds from the first start on. */
@@ -138,15 +161,13 @@ int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, st
 	int r = 0;
 
 	s->console_start = -1;
-	if (s->damaged)
-		return err_set(
-			e, EIO,
-			"its record cannot be read; repair %s/record and restart the daemon, or destroy it",
-			s->dir);
-	if (s->level > LEVEL_DATA) /* an earlier teardown stuck: first try that again */
+	r = check_damaged(s, e);
+	if (r == 0 && s->level > LEVEL_DATA) /* an earlier teardown stuck: first try that again */
 		r = steps_down(s, LEVEL_DATA, e);
-	if (r == 0)
-		r = start_admit(s, e);
+	if (r < 0)
+		return r;
+	promise_drop(s); /* kept while that teardown was stuck */
+	r = start_admit(s, e);
 	if (r < 0)
 		return r;
 	sbx_set_state(s, SBX_STARTING);
@@ -207,7 +228,10 @@ static void ask_down(struct sbx *s, enum sbx_state before, const struct deadline
 int lifecycle_stop(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	enum sbx_state before = sbx_state(s);
+	int r = check_damaged(s, e);
 
+	if (r < 0)
+		return r;
 	sbx_set_state(s, SBX_STOPPING);
 	if (s->vm && (before == SBX_RUNNING || before == SBX_FROZEN))
 		ask_down(s, before, d);
@@ -216,6 +240,10 @@ int lifecycle_stop(struct sbx *s, const struct deadline *d, struct err *e)
 
 int lifecycle_kill(struct sbx *s, struct err *e)
 {
+	int r = check_damaged(s, e);
+
+	if (r < 0)
+		return r;
 	sbx_set_state(s, SBX_STOPPING);
 	return go_down(s, "killed", SBX_STOPPED, e);
 }
@@ -224,24 +252,36 @@ int lifecycle_freeze(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	int r = host.vm->freeze(s->vm, d, e);
 
-	if (r == 0)
-		sbx_set_state(s, SBX_FROZEN);
-	return r;
+	if (r < 0)
+		return r;
+	sbx_set_state(s, SBX_FROZEN);
+	save_or_warn(s);
+	return 0;
 }
 
 int lifecycle_thaw(struct sbx *s, const struct deadline *d, struct err *e)
 {
+	struct err why = {0};
 	int r = host.vm->thaw(s->vm, d, e);
 
-	if (r == 0)
-		sbx_set_state(s, SBX_RUNNING);
-	return r;
+	if (r < 0)
+		return r;
+	sbx_set_state(s, SBX_RUNNING);
+	if (s->was_frozen &&
+	    ready_again(s, d, &why) < 0) /* taken up from an earlier daemon without asking it */
+		log_warning("%s, ignoring", why.text);
+	s->was_frozen = false;
+	save_or_warn(s);
+	return 0;
 }
 
 int lifecycle_destroy(struct sbx *s, struct err *e)
 {
+	char name[sizeof(s->name)];
 	int r;
 
+	if (s->level == LEVEL_NONE) /* another command that overtook was quicker */
+		return 0;
 	sbx_set_state(s, SBX_DESTROYING);
 	r = steps_down(s, LEVEL_NONE, e);
 	if (r < 0) {
@@ -251,7 +291,8 @@ int lifecycle_destroy(struct sbx *s, struct err *e)
 	}
 	promise_drop(s);
 	version_drop(s);
-	event_add(s->serial, s->name, "destroyed", "%s", "");
+	sbx_name(s, name);
+	event_add(s->serial, name, "destroyed", "%s", "");
 	lane_close(&s->lane);
 	registry_forget(s);
 	return 0;
@@ -269,9 +310,7 @@ static int own_run(struct job *j, struct err *e)
 	struct own_job *o = (struct own_job *)j;
 	char name[sizeof(o->s->name)];
 
-	pthread_mutex_lock(&o->s->lock);
-	memcpy(name, o->s->name, sizeof(name));
-	pthread_mutex_unlock(&o->s->lock);
+	sbx_name(o->s, name);
 	log_subject(name);
 	return o->act(o->s, e);
 }
@@ -287,6 +326,7 @@ static void own_done(struct job *j, int result, const struct err *e)
 	free(o);
 }
 
+/* A lifecycle one is kept whatever overtakes it: what it sees to would be forgotten otherwise. */
 static int own_submit(struct sbx *s, enum job_kind kind, int (*act)(struct sbx *s, struct err *e),
 		      struct err *e)
 {
@@ -299,6 +339,7 @@ static int own_submit(struct sbx *s, enum job_kind kind, int (*act)(struct sbx *
 	if (r == 0) {
 		o->job.run = own_run;
 		o->job.done = own_done;
+		o->job.keep = kind == JOB_LIFECYCLE;
 		o->act = act;
 		o->s = sbx_get(s);
 		r = lane_submit(&s->lane, &o->job);
@@ -326,6 +367,7 @@ static int act_vm_ended(struct sbx *s, struct err *e)
 {
 	enum sbx_state state = sbx_state(s);
 	struct pollfd fd = {.events = POLLIN};
+	char name[sizeof(s->name)];
 	enum vm_end end;
 
 	if (!s->vm || (state != SBX_RUNNING && state != SBX_FROZEN))
@@ -334,12 +376,14 @@ static int act_vm_ended(struct sbx *s, struct err *e)
 	if (poll(&fd, 1, 0) != 1)
 		return 0;
 	end = vm_ended(s->vm);
-	event_add(s->serial, s->name, "exit", ",\"reason\":\"%s\"", ends[end].reason);
+	sbx_name(s, name);
+	event_add(s->serial, name, "exit", ",\"reason\":\"%s\"", ends[end].reason);
 	if (ends[end].rest == SBX_ERROR) {
 		log_warning("its virtual machine ended: %s", ends[end].reason);
 		sbx_set_error(s,
 			      "the virtual machine ended by itself; see exit_reason and console");
 	}
+	sbx_set_state(s, SBX_STOPPING); /* from here on nobody is to ask the guest anything */
 	return go_down(s, ends[end].reason, ends[end].rest, e);
 }
 
@@ -357,9 +401,33 @@ int lifecycle_destroy_later(struct sbx *s, struct err *e)
 	return own_submit(s, JOB_OVERTAKING, lifecycle_destroy, e);
 }
 
+/* Everything that a running sandbox has, or nothing. */
+static int recover_adopt(struct sbx *s, struct err *e)
+{
+	struct deadline d = deadline_in(ADOPT_MS, -1);
+	int r;
+
+	if (!host.vm || !host.volume || !host.net || s->level != LEVEL_RUNNING)
+		return err_set(e, ENODEV, "it was on its way up or down");
+	r = steps_adopt(s, &d, e);
+	if (r == 0)
+		r = promise_take(s, e);
+	if (r == 0)
+		sbx_set_state(s, s->was_frozen ? SBX_FROZEN : SBX_RUNNING);
+	return r;
+}
+
 static int act_recover(struct sbx *s, struct err *e)
 {
-	log_info("undoing what an earlier daemon left at level %u", s->level);
+	struct err why = {0};
+
+	if (s->level <= LEVEL_DATA) /* another command, or its destruction, was quicker */
+		return 0;
+	if (recover_adopt(s, &why) == 0) {
+		log_info("it goes on running");
+		return 0;
+	}
+	log_info("undoing what an earlier daemon left at level %u: %s", s->level, why.text);
 	sbx_set_state(s, SBX_STOPPING);
 	return go_down(s, "daemon-died", SBX_STOPPED, e);
 }

@@ -37,7 +37,7 @@ void lifecycle_vm_ended(struct sbx *s);
 /* Queue the teardown of a sandbox whose name is free already. Any thread. */
 int lifecycle_destroy_later(struct sbx *s, struct err *e);
 
-/* Queue the undoing of what an earlier daemon left at a level above its data. Any thread. */
+/* Queue the taking up of what an earlier daemon left running, or its undoing if it is not whole. Any thread. */
 int lifecycle_recover_later(struct sbx *s, struct err *e);
 
 #endif

@@ -64,7 +64,8 @@ int nested_run(struct sbx *s, const char *text, struct verb_call *c, struct err 
 			int why = atomic_load(&c->job->cancelled);
 
 			job_cancel(&call->job, why ? why : ECANCELED);
-			(void)poll(&pfd, 1, -1); /* its own undoing has deadlines of its own */
+			while (poll(&pfd, 1, -1) < 0) /* its own undoing has deadlines of its own */
+				;
 		}
 		r = call->result;
 	}

@@ -188,10 +188,11 @@ static int agent_init(struct sbx *s, const struct guest *g, const struct deadlin
 	const struct template_version *v = s->version;
 	struct guest_facts facts = {0};
 	struct guest_setup setup = {0};
-	char **env = NULL;
+	char name[NAME_MAX_LEN + 1], **env = NULL;
 	int r = env_make(s, &env);
 
-	setup.hostname = s->name;
+	sbx_name(s, name);
+	setup.hostname = name;
 	setup.env = (const char *const *)env;
 	setup.user = config_effective(&s->config, &v->defaults, CONFIG_USER);
 	setup.cwd = config_effective(&s->config, &v->defaults, CONFIG_CWD);
@@ -213,6 +214,19 @@ int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
 	struct guest g = {
 		.addr = s->slot.agent_addr, .port = s->slot.agent_port, .token = s->token};
 	int r = wait_health(s, &g, d, e);
+
+	if (r == 0)
+		r = agent_init(s, &g, d, e);
+	if (r == 0)
+		console_keep(s);
+	return r;
+}
+
+int ready_again(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct guest g = {
+		.addr = s->slot.agent_addr, .port = s->slot.agent_port, .token = s->token};
+	int r = guest_health(&g, d, e);
 
 	if (r == 0)
 		r = agent_init(s, &g, d, e);

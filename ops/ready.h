@@ -15,6 +15,9 @@
  */
 int ready_wait(struct sbx *s, const struct deadline *d, struct err *e);
 
+/* As ready_wait() for a guest whose agent answered an earlier daemon: it has the token already. */
+int ready_again(struct sbx *s, const struct deadline *d, struct err *e);
+
 /* Append the last @lines lines that the guest wrote to its console since this start. */
 void ready_console_tail(struct sbx *s, unsigned lines, struct buf *b);
 

@@ -39,10 +39,12 @@ static int put_config(struct json_object *o, const struct config *c)
 	return 0;
 }
 
-/* The state to come back to: a record is read when nothing runs. */
+/* What the level in the journal does not tell. */
 static const char *lasting_state(const struct sbx *s)
 {
-	return s->state == SBX_ERROR ? "error" : "";
+	if (s->state == SBX_ERROR || s->state == SBX_FROZEN)
+		return sbx_state_name(s->state);
+	return "";
 }
 
 static int put_members(struct json_object *o, const struct sbx *s)
@@ -158,6 +160,7 @@ int record_load(struct sbx *s, struct err *e)
 	copy_text(s->token, sizeof(s->token), o, "token");
 	s->gone = json_bool_at(o, "gone", false);
 	s->state = strcmp(json_text_at(o, "state", ""), "error") == 0 ? SBX_ERROR : SBX_CREATED;
+	s->was_frozen = strcmp(json_text_at(o, "state", ""), "frozen") == 0;
 	r = load_config(s, json_at(o, "config"), e);
 	if (r == 0)
 		keep_unknown(s, o);

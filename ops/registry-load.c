@@ -57,6 +57,8 @@ static void load_journal(struct sbx *s)
 		log_warning("serial %" PRIu32 ": its network slot %" PRIu32
 			    " is taken or no more, ignoring",
 			    s->serial, j.slot);
+	if (s->level > LEVEL_DATA && !j.same_boot)
+		s->was_frozen = false;
 	if (s->state != SBX_ERROR)
 		s->state = s->level >= LEVEL_DATA ? SBX_STOPPED : SBX_CREATED;
 }

@@ -67,3 +67,12 @@ int steps_up(struct sbx *s, unsigned level, const struct deadline *d, struct err
 		log_error("undoing failed: %s", undo.text);
 	return r;
 }
+
+int steps_adopt(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < s->level && r == 0; i++)
+		r = steps[i].adopt(s, d, e);
+	return r;
+}

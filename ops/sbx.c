@@ -66,6 +66,13 @@ int sbx_open(const struct sbx *s, const char *name, int flags)
 	return openat(host.sandboxes_fd, path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+void sbx_name(struct sbx *s, char ret_name[NAME_MAX_LEN + 1])
+{
+	pthread_mutex_lock(&s->lock);
+	memcpy(ret_name, s->name, sizeof(s->name));
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void waiters_wake(struct sbx *s)
 {
 	uint64_t one = 1;

@@ -113,6 +113,7 @@ struct sbx {
 	int console_fd; /* [lock] the guest's serial line, for input; -1: none; owned */
 	bool gone;      /* [lock] its name is free again; the teardown goes on under the serial */
 
+	bool was_frozen; /* [turn] its record says that its vCPUs were stopped */
 	bool damaged;   /* its record could not be read; constant; nothing but destroy touches it */
 	unsigned level; /* [turn] steps [0, level) may hold something; ops/journal.h */
 	struct volume *volume; /* [turn] */
@@ -138,6 +139,9 @@ void sbx_put(struct sbx *s);
 void sbx_set_state(struct sbx *s, enum sbx_state state);
 
 enum sbx_state sbx_state(struct sbx *s);
+
+/* Its name at this moment: a rename does not wait for anybody's turn. */
+void sbx_name(struct sbx *s, char ret_name[NAME_MAX_LEN + 1]);
 
 /**
  * sbx_open() - Open a file of its directory below the state directory

@@ -84,6 +84,13 @@ static int record_down(struct sbx *s, const struct deadline *d, struct err *e)
 	return file_remove_tree(host.sandboxes_fd, serial, e);
 }
 
+/* It was read, or nobody would ask. */
+static int record_adopt(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	(void)d;
+	return sbx_load_version(s, e);
+}
+
 static int data_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct volume_spec spec = volume_spec(s);
@@ -101,6 +108,15 @@ static int data_down(struct sbx *s, const struct deadline *d, struct err *e)
 	(void)d;
 	fd_close(spec.dir_fd);
 	return r;
+}
+
+/* The next step asks for it together with its attachment. */
+static int data_adopt(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	(void)s;
+	(void)d;
+	(void)e;
+	return 0;
 }
 
 static int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
@@ -121,6 +137,17 @@ static int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
 	if (r == 0)
 		s->volume = NULL;
 	return r;
+}
+
+/* The handle is for the start of a VMM only; down() finds everything by its names. */
+static int disk_adopt(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct volume_spec spec = volume_spec(s);
+	bool alive = host.volume->alive(&spec);
+
+	(void)d;
+	fd_close(spec.dir_fd);
+	return alive ? 0 : err_set(e, ENODEV, "its disk is not attached any more");
 }
 
 static void slot_show(struct sbx *s)
@@ -175,6 +202,16 @@ static int network_down(struct sbx *s, const struct deadline *d, struct err *e)
 		return r;
 	slots_put(index);
 	slot_clear(s);
+	return 0;
+}
+
+static int network_adopt(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	(void)d;
+	s->slot.serial = s->serial;
+	if (s->slot.index == UINT32_MAX || !host.net->alive(&s->slot))
+		return err_set(e, ENODEV, "its network slot is not there any more");
+	slot_show(s);
 	return 0;
 }
 
@@ -307,6 +344,20 @@ static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 	return r < 0 ? r : file_remove_tree(AT_FDCWD, run_dir, e);
 }
 
+static int vm_adopt(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	char run_dir[128];
+	int r;
+
+	run_dir_path(s, run_dir, sizeof(run_dir));
+	if (s->vm_id.pid == 0)
+		return err_set(e, ESRCH, "its virtual machine was not known yet");
+	r = host.vm->open(&s->vm_id, run_dir, d, &s->vm, e);
+	if (r == 0)
+		vm_show(s);
+	return r;
+}
+
 /* The token is kept: a restarted sandbox has the one that its owner knows. */
 static int token_make(struct sbx *s, struct err *e)
 {
@@ -333,6 +384,16 @@ static int agent_up(struct sbx *s, const struct deadline *d, struct err *e)
 	return r;
 }
 
+/* A frozen guest cannot answer: it is believed until it is thawed. */
+static int agent_adopt(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	int r = s->was_frozen ? 0 : ready_again(s, d, e);
+
+	if (r == 0)
+		watch_add(s);
+	return r;
+}
+
 static int agent_down(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	(void)d;
@@ -347,11 +408,11 @@ static int agent_down(struct sbx *s, const struct deadline *d, struct err *e)
 
 /* clang-format off */
 const struct step steps[LEVEL_COUNT] = {
-	[LEVEL_NONE]    = { "record",  record_up,  record_down },
-	[LEVEL_DEFINED] = { "data",    data_up,    data_down },
-	[LEVEL_DATA]    = { "disk",    disk_up,    disk_down },
-	[LEVEL_DISK]    = { "network", network_up, network_down },
-	[LEVEL_NETWORK] = { "vm",      vm_up,      vm_down },
-	[LEVEL_VM]      = { "agent",   agent_up,   agent_down },
+	[LEVEL_NONE]    = { "record",  record_up,  record_down, record_adopt },
+	[LEVEL_DEFINED] = { "data",    data_up,    data_down, data_adopt },
+	[LEVEL_DATA]    = { "disk",    disk_up,    disk_down, disk_adopt },
+	[LEVEL_DISK]    = { "network", network_up, network_down, network_adopt },
+	[LEVEL_NETWORK] = { "vm",      vm_up,      vm_down, vm_adopt },
+	[LEVEL_VM]      = { "agent",   agent_up,   agent_down, agent_adopt },
 };
 /* clang-format on */

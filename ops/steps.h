@@ -16,6 +16,8 @@ struct step {
 	int (*up)(struct sbx *s, const struct deadline *d, struct err *e);
 	/* Gone already is success; safe after half an up(), and in a new process that has only the journal. */
 	int (*down)(struct sbx *s, const struct deadline *d, struct err *e);
+	/* Is what an earlier daemon left whole? Then it is taken up again. Asked in recovery only. */
+	int (*adopt)(struct sbx *s, const struct deadline *d, struct err *e);
 };
 
 /* Levels: how many steps may hold something. */
@@ -46,6 +48,13 @@ int steps_up(struct sbx *s, unsigned level, const struct deadline *d, struct err
  * Return: 0; the first failure, with the step's name in @e and s->level above @level: it can be tried again.
  */
 int steps_down(struct sbx *s, unsigned level, struct err *e);
+
+/**
+ * steps_adopt() - Take up all that the journal says is held
+ * @s: with the turn, s->level as the journal has it
+ * Return: 0; the first step that is not whole, in @e: then steps_down() is what is left to do.
+ */
+int steps_adopt(struct sbx *s, const struct deadline *d, struct err *e);
 
 /* What it starts from, looked up once a turn: s->version. Return: 0; -ENOENT with how to make it. */
 int sbx_load_version(struct sbx *s, struct err *e);

@@ -39,7 +39,7 @@ static int put_members(struct json_object *o, const struct template *t)
 	return r;
 }
 
-int template_save(struct template *t, struct err *e)
+static int save_locked(struct template *t, struct err *e)
 {
 	AUTO_JSON o = json_object_new_object();
 	const char *text = NULL;
@@ -54,6 +54,18 @@ int template_save(struct template *t, struct err *e)
 	if (!text)
 		return err_set(e, ENOMEM, "no memory");
 	return file_replace(t->dir_fd, "record", 0600, text, strlen(text), e);
+}
+
+/* One at a time from taking the members to the end: an older state must never be written over a newer one. */
+int template_save(struct template *t, struct err *e)
+{
+	static pthread_mutex_t save_lock = PTHREAD_MUTEX_INITIALIZER;
+	int r;
+
+	pthread_mutex_lock(&save_lock);
+	r = save_locked(t, e);
+	pthread_mutex_unlock(&save_lock);
+	return r;
 }
 
 static int load_config(struct template *t, struct json_object *config, struct err *e)
@@ -86,6 +98,7 @@ static int load_versions(struct template *t, struct err *e)
 	}
 	while (r == 0 &&
 	       (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		struct err why = {0};
 		struct version *v;
 
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
@@ -94,9 +107,11 @@ static int load_versions(struct template *t, struct err *e)
 			r = file_remove_tree(dirfd(dir), entry->d_name, e);
 			continue;
 		}
-		v = version_load(t, entry->d_name, e);
-		if (!v)
-			return -e->code;
+		v = version_load(t, entry->d_name, &why);
+		if (!v) { /* the others are as good as ever */
+			log_error("template %s: %s, ignoring this version", t->name, why.text);
+			continue;
+		}
 		v->next = t->versions;
 		t->versions = v;
 	}
@@ -192,7 +207,7 @@ fail:
 }
 
 /* Take a version off the list, unless it is the current one. */
-static void version_drop(struct template *t, const char *digest)
+static struct version *version_take(struct template *t, const char *digest)
 {
 	struct version *v = NULL;
 
@@ -205,14 +220,41 @@ static void version_drop(struct template *t, const char *digest)
 		}
 	}
 	pthread_mutex_unlock(&template_lock);
-	version_free(v);
+	return v;
 }
 
-/* New pins go to the current version only, so one that has no users now will have none later. */
+static void version_give_back(struct template *t, struct version *v)
+{
+	pthread_mutex_lock(&template_lock);
+	v->next = t->versions;
+	t->versions = v;
+	pthread_mutex_unlock(&template_lock);
+}
+
+/* Its digest must never name a directory of which a crash has left a part: the next import would take that for whole. */
+static void version_remove(const struct template *t, const char *digest)
+{
+	char path[64], aside[64];
+	struct err e = {0};
+
+	(void)snprintf(path, sizeof(path), "versions/%.12s", digest);
+	(void)snprintf(aside, sizeof(aside), "versions/%.12s-removed", digest);
+	if (renameat(t->dir_fd, path, t->dir_fd, aside) < 0)
+		(void)err_sys(&e, errno, "cannot remove %s", path);
+	else
+		(void)file_remove_tree(t->dir_fd, aside, &e);
+	if (e.code)
+		log_warning("template %s: %s, ignoring", t->name, e.text);
+}
+
+/*
+ * A start pins first and looks the version up afterwards; here it is taken off the list first, then pins
+ * are looked for: so one of the two always sees the other.
+ */
 void template_prune(struct template *t)
 {
-	char digests[PRUNE_MAX][DIGEST_SHORT + 1], path[64];
-	struct err e = {0};
+	char digests[PRUNE_MAX][DIGEST_SHORT + 1];
+	struct version *taken;
 	size_t n = 0;
 
 	pthread_mutex_lock(&template_lock);
@@ -221,11 +263,14 @@ void template_prune(struct template *t)
 			memcpy(digests[n++], v->digest, sizeof(digests[0]));
 	pthread_mutex_unlock(&template_lock);
 	for (size_t i = 0; i < n; i++) {
-		if (template_users(t, digests[i]) != 0)
+		taken = version_take(t, digests[i]);
+		if (!taken)
 			continue;
-		version_drop(t, digests[i]);
-		(void)snprintf(path, sizeof(path), "versions/%.12s", digests[i]);
-		if (file_remove_tree(t->dir_fd, path, &e) < 0)
-			log_warning("template %s: %s, ignoring", t->name, e.text);
+		if (template_users(t, digests[i]) != 0) {
+			version_give_back(t, taken);
+			continue;
+		}
+		version_remove(t, digests[i]);
+		version_free(taken);
 	}
 }

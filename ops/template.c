@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,9 @@
 #include "ops/registry.h"
 #include "ops/serial.h"
 #include "ops/template-private.h"
+
+/* Of a template's directory that is being removed; no name begins so. */
+#define REMOVED_PREFIX ".removed-"
 
 enum {
 	DISK_DEFAULT_MB = 5120, /* of a sandbox whose template is smaller */
@@ -140,13 +144,14 @@ static struct template *template_new(const char *name, struct err *e)
 static int create_on_disk(const char *name, const struct writer *w, struct template **ret,
 			  struct err *e)
 {
+	bool made = mkdirat(host.templates_fd, name, 0700) == 0;
 	struct template *t;
 	int r;
 
-	if (mkdirat(host.templates_fd, name, 0700) < 0 && errno != EEXIST)
+	if (!made && errno != EEXIST)
 		return err_sys(e, errno, "cannot make its directory");
 	t = template_new(name, e);
-	r = t ? serial_take(&t->serial, e) : -EIO;
+	r = t ? serial_take(&t->serial, e) : e ? -e->code : -EIO;
 	if (r == 0) {
 		t->uid = w->uid;
 		t->gid = w->gid;
@@ -162,8 +167,8 @@ static int create_on_disk(const char *name, const struct writer *w, struct templ
 		return 0;
 	}
 	template_put(t);
-	(void)file_remove_tree(host.templates_fd, name,
-			       NULL); /* without a record it is swept at the start */
+	if (made) /* else it was left here, perhaps with versions that sandboxes need */
+		(void)file_remove_tree(host.templates_fd, name, NULL); /* the next mkdir takes it */
 	return r;
 }
 
@@ -234,8 +239,19 @@ static void set_removing(struct template *t, bool removing)
 	pthread_mutex_unlock(&template_lock);
 }
 
+/* Take its name away, durably and at once: what a crash leaves of the rest is removed at the next start. */
+static int set_aside(const struct template *t, char *aside, size_t size, struct err *e)
+{
+	(void)snprintf(aside, size, REMOVED_PREFIX "%" PRIu32, t->serial);
+	if (renameat(host.templates_fd, t->name, host.templates_fd, aside) < 0)
+		return err_sys(e, errno, "cannot remove its directory");
+	return file_sync_dir(host.templates_fd, e);
+}
+
 int template_remove(struct template *t, struct err *e)
 {
+	char aside[sizeof(REMOVED_PREFIX) + 10];
+	struct err left = {0};
 	unsigned users;
 	int r = 0;
 
@@ -244,15 +260,16 @@ int template_remove(struct template *t, struct err *e)
 	users = template_users(t, NULL);
 	if (users)
 		r = err_set(e, EBUSY, "%u sandboxes need it; destroy them first", users);
-	else if (!lane_is_idle(&t->lane))
+	else if (!lane_close_idle(&t->lane))
 		r = err_set(e, EBUSY, "an import is under way");
-	else
-		r = file_remove_tree(host.templates_fd, t->name, e);
+	else if ((r = set_aside(t, aside, sizeof(aside), e)) < 0)
+		lane_reopen(&t->lane);
 	if (r == 0) {
-		lane_close(&t->lane);
 		pthread_mutex_lock(&template_lock);
 		list_remove(t);
 		pthread_mutex_unlock(&template_lock);
+		if (file_remove_tree(host.templates_fd, aside, &left) < 0)
+			log_warning("%s, ignoring: the next start tries again", left.text);
 	} else {
 		set_removing(t, false);
 	}
@@ -262,15 +279,30 @@ int template_remove(struct template *t, struct err *e)
 
 int template_set_owner(struct template *t, uid_t uid, gid_t gid, mode_t mode, struct err *e)
 {
+	uid_t old_uid;
+	gid_t old_gid;
+	mode_t old_mode;
+	int r;
+
+	pthread_mutex_lock(&define_lock);
 	pthread_mutex_lock(&template_lock);
-	if (uid != (uid_t)-1)
-		t->uid = uid;
-	if (gid != (gid_t)-1)
-		t->gid = gid;
-	if (mode != (mode_t)-1)
-		t->mode = mode & 0777;
+	old_uid = t->uid;
+	old_gid = t->gid;
+	old_mode = t->mode;
+	t->uid = uid == (uid_t)-1 ? old_uid : uid;
+	t->gid = gid == (gid_t)-1 ? old_gid : gid;
+	t->mode = mode == (mode_t)-1 ? old_mode : mode & 0777;
 	pthread_mutex_unlock(&template_lock);
-	return template_save(t, e);
+	r = template_save(t, e);
+	if (r < 0) {
+		pthread_mutex_lock(&template_lock);
+		t->uid = old_uid;
+		t->gid = old_gid;
+		t->mode = old_mode;
+		pthread_mutex_unlock(&template_lock);
+	}
+	pthread_mutex_unlock(&define_lock);
+	return r;
 }
 
 void template_view(struct template *t, struct template_view *ret)
@@ -332,7 +364,7 @@ int template_own_config(struct template *t, struct config *ret)
 	return r;
 }
 
-int template_set_config(struct template *t, struct config *c, struct err *e)
+static void swap_config(struct template *t, struct config *c)
 {
 	struct config old;
 
@@ -341,7 +373,17 @@ int template_set_config(struct template *t, struct config *c, struct err *e)
 	t->config = *c;
 	*c = old;
 	pthread_mutex_unlock(&template_lock);
-	return template_save(t, e);
+}
+
+int template_set_config(struct template *t, struct config *c, struct err *e)
+{
+	int r;
+
+	swap_config(t, c);
+	r = template_save(t, e);
+	if (r < 0)
+		swap_config(t, c);
+	return r;
 }
 
 static int version_fill(const struct template *t, const struct version *v,
@@ -434,9 +476,12 @@ int template_init(struct err *e)
 		return err_set(e, ENOMEM, "no memory");
 	}
 	while (r == 0 &&
-	       (entry = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+	       (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
 		if (name_is_valid(entry->d_name))
 			r = load_one(entry->d_name, e);
+		else if (strncmp(entry->d_name, REMOVED_PREFIX, strlen(REMOVED_PREFIX)) == 0)
+			r = file_remove_tree(host.templates_fd, entry->d_name, e);
+	}
 	return r;
 }
 

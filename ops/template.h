@@ -51,7 +51,7 @@ int template_config(struct template *t, struct config *ret);
 /* Copy of what was set for it, without its version's own. */
 int template_own_config(struct template *t, struct config *ret);
 
-/* Replace what was set for it, durably; @c comes back as what was before. With its lane's turn. */
+/* Replace what was set for it, durably; @c comes back as what is not in use then. With its lane's turn. */
 int template_set_config(struct template *t, struct config *c, struct err *e);
 
 /* The paths of one version, for a sandbox. */
