@@ -41,6 +41,10 @@ ended() { # PID: perhaps not waited for yet
 	case $(ps -o stat= -p "$1") in '' | Z*) ;; *) return 1 ;; esac
 }
 
+both_ended() {
+	ended "$1" && ended "$2"
+}
+
 # ---- start ----------------------------------------------------------------------------------------------
 
 ok "the daemon goes to the background once the mount answers" start_daemon
@@ -287,8 +291,16 @@ daemon_pid() {
 	pgrep -f -- "^[^ ]*sbxfs --state-dir $PWD/state "
 }
 
+spawn out9 "$helper" write "$m/a/ctl" 'wait running timeout=60'
+waiter=$!
+spawn out10 "$helper" read "$m/.events" since=1000000
+reader=$!
+ok "a writer and a reader wait" wait_for 5 blocked_in_write $waiter
 ok "shutdown answers its writer" sh -c 'echo shutdown >"$0"' "$m/.ctl"
 ok "and the mount goes" wait_for 10 sh -c '! grep -q " $0 fuse.sbxfs " /proc/mounts' "$m"
+ok "the waiting ones end" wait_for 5 both_ended $waiter $reader
+is "the writer with ECANCELED" "$(cat out9)" ECANCELED
+is "the reader with EINTR" "$(cat out10)" EINTR
 ok "it starts again on the same state" wait_for 10 start_daemon
 is "with the same sandboxes" "$(ls "$m" | tr '\n' ' ')" "a b d "
 is "and their settings" "$(grep ^env "$m/a/config")" "env.A=x y"
