@@ -8,7 +8,8 @@
  * The kernel holds an inode's lock for as long as a write to it is pending. So a command file is given as
  * many inodes as it has open writers: an open for writing takes its node (id and generation), lookup
  * hands out the smallest generation that is free, and an open that comes too late for a free one is
- * answered ESTALE, on which the kernel looks the name up again.
+ * answered ESTALE, on which the kernel looks the name up again. It does so only once: so for a while after
+ * such an answer no two lookups are offered the same generation.
  */
 #include "fs/open.h"
 
@@ -21,12 +22,18 @@
 #include <sys/uio.h>
 
 #include "base/cleanup.h"
+#include "base/deadline.h"
 #include "fs/notify.h"
 #include "fs/reply.h"
 #include "fs/stream.h"
 
+enum {
+	CROWDED_MS = 1000, /* more than an opener takes from its lookup to its open */
+};
+
 struct open *open_all;
-static void *writers; /* tree of struct open with holds_node, by id */
+static int64_t crowded_ms; /* until then openers get in each other's way */
+static void *writers;      /* tree of struct open with holds_node, by id */
 
 static int compare_id(const void *a, const void *b)
 {
@@ -42,14 +49,38 @@ struct open *open_writer(uint64_t id)
 	return at ? *at : NULL;
 }
 
-unsigned open_free_generation(const struct node *n)
+static bool generation_is_free(const struct node *n, unsigned generation)
 {
 	struct node probe = *n;
 
-	for (probe.generation = 0; probe.generation < NODE_GENERATIONS - 1; probe.generation++)
-		if (!open_writer(node_id(&probe)))
-			break;
-	return probe.generation;
+	probe.generation = generation;
+	return !open_writer(node_id(&probe));
+}
+
+/* The upper half of the generations is offered in turn, the lower one from its beginning. */
+static unsigned next_generation(const struct node *n)
+{
+	static unsigned last;
+	unsigned generation;
+
+	for (unsigned i = 0; i < NODE_GENERATIONS / 2; i++) {
+		last = (last + 1) % (NODE_GENERATIONS / 2);
+		generation = NODE_GENERATIONS / 2 + last;
+		if (generation_is_free(n, generation))
+			return generation;
+	}
+	return NODE_GENERATIONS - 1;
+}
+
+unsigned open_free_generation(const struct node *n)
+{
+	unsigned generation = 0;
+
+	if (clock_ms() < crowded_ms)
+		return next_generation(n);
+	while (generation < NODE_GENERATIONS - 1 && !generation_is_free(n, generation))
+		generation++;
+	return generation;
 }
 
 unsigned open_change(const struct open *o)
@@ -80,7 +111,10 @@ static int take_node(struct open *o, const struct node *n)
 
 		other.generation = open_free_generation(n);
 		/* With all of them taken the writers of the last one queue in the kernel. */
-		return open_writer(node_id(&other)) ? 0 : -ESTALE;
+		if (open_writer(node_id(&other)))
+			return 0;
+		crowded_ms = clock_ms() + CROWDED_MS;
+		return -ESTALE;
 	}
 	if (!tsearch(o, &writers, compare_id))
 		return -ENOMEM;

@@ -233,6 +233,14 @@ is "a timeout is the command's" "$(write_once "$m/a/ctl" 'wait running timeout=1
 is "async returns" "$(timeout 5 "$helper" write "$m/a/ctl" 'async wait running timeout=1')" "28 bytes"
 is "O_NONBLOCK too" "$(timeout 5 "$helper" write-nonblock "$m/a/ctl" 'wait running timeout=1')" "22 bytes"
 
+i=0
+while [ $i -lt 60 ]; do
+	spawn "crowd$i" "$helper" write "$m/a/ctl" 'wait running timeout=2'
+	i=$((i + 1))
+done
+wait
+is "60 openers at once all get through" "$(cat crowd* | sort | uniq -c | tr -s ' ')" " 60 ETIMEDOUT"
+
 # ---- poll and streams -----------------------------------------------------------------------------------
 
 spawn out4 "$helper" poll "$m/a/status" pri 10000
