@@ -15,6 +15,7 @@ enum {
 static int step_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	const struct step *step = &steps[s->level];
+	int64_t began = clock_ms();
 	char point[32];
 	int r;
 
@@ -26,13 +27,18 @@ static int step_up(struct sbx *s, const struct deadline *d, struct err *e)
 		return r;
 	(void)snprintf(point, sizeof(point), "%s-up", step->name);
 	r = fault_point(point, d, e);
-	return r < 0 ? r : step->up(s, d, e);
+	if (r == 0)
+		r = step->up(s, d, e);
+	log_debug("%s up: %s after %lld ms", step->name, r < 0 ? err_name(-r) : "ok",
+		  (long long)(clock_ms() - began));
+	return r;
 }
 
 static int step_down(struct sbx *s, struct err *e)
 {
 	const struct step *step = &steps[s->level - 1];
 	struct deadline d = deadline_in(STEP_DOWN_MS, -1);
+	int64_t began = clock_ms();
 	char point[32];
 	int r;
 
@@ -40,6 +46,8 @@ static int step_down(struct sbx *s, struct err *e)
 	r = fault_point(point, &d, e);
 	if (r == 0)
 		r = step->down(s, &d, e);
+	log_debug("%s down: %s after %lld ms", step->name, r < 0 ? err_name(-r) : "ok",
+		  (long long)(clock_ms() - began));
 	if (r < 0)
 		return err_wrap(e, "%s does not go away", step->name);
 	s->level--;

@@ -126,7 +126,7 @@ static int take_version(struct template *t, const char *digest, struct err *e)
 		t->versions = fresh;
 		fresh = NULL;
 	}
-	(void)snprintf(t->digest, sizeof(t->digest), "%s", digest);
+	(void)snprintf(t->digest, sizeof(t->digest), "%.*s", DIGEST_SHORT, digest);
 	t->imported_ms = wall_ms();
 	pthread_mutex_unlock(&template_lock);
 	version_free(fresh);

@@ -84,7 +84,7 @@ int run_import(struct verb_call *c, struct err *e)
 	struct template_files files;
 	struct deadline d = verb_deadline(c, INT64_MAX / 2);
 
-	if (c->argc == 1 && !strchr(c->argv[0], '='))
+	if (c->argc == 1 && (c->argv[0][0] == '/' || !strchr(c->argv[0], '=')))
 		return template_import(c->template, c->argv[0], c->writer, &d, e);
 	for (int i = 0; i < c->argc; i++) {
 		int k = 0;
