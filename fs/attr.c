@@ -65,7 +65,7 @@ static off_t console_size(const struct sbx *s, struct timespec *ret_changed)
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return 0; /* nothing was written yet */
 	*ret_changed = st.st_mtim;
-	return st.st_size;
+	return st.st_size - sbx_console_begin(fd);
 }
 
 /* The length of the reply that a read of this node gives. A node has one open writer at most, whose reply

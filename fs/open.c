@@ -273,7 +273,9 @@ static void console_read(fuse_req_t req, struct open *o, size_t size, off_t off)
 		return;
 	}
 	data = malloc(size);
-	n = data ? pread(o->console_fd, data, size, off) : -1;
+	if (off == 0)
+		o->console_begin = sbx_console_begin(o->console_fd);
+	n = data ? pread(o->console_fd, data, size, o->console_begin + off) : -1;
 	if (n < 0)
 		fuse_reply_err(req, data ? errno : ENOMEM);
 	else

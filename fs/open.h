@@ -28,8 +28,9 @@ struct open {
 	bool replied; /* text is a reply that was not read yet: base is where the first read is */
 	struct buf text;
 	off_t base;
-	unsigned seen;  /* FILE_POLLABLE: sbx.change at the last read of offset 0 */
-	int console_fd; /* FILE_CONSOLE: the log, -1: not there yet; owned */
+	unsigned seen;       /* FILE_POLLABLE: sbx.change at the last read of offset 0 */
+	int console_fd;      /* FILE_CONSOLE: the log, -1: not there yet; owned */
+	off_t console_begin; /* where in it reads at offset 0 begin */
 	uint64_t
 		next_event; /* FILE_STREAM: number to go on from; text from base on is to be read first */
 	struct reader *readers;     /* FILE_STREAM: reads that wait, oldest first */

@@ -27,6 +27,15 @@ static void nested_over(struct call *call)
 	(void)file_write_all(n->fd, &one, sizeof(one)); /* an eventfd takes it */
 }
 
+/* Until one more call is over; what its worker wrote before is seen after. */
+static void nested_wait(int fd)
+{
+	uint64_t one;
+
+	while (read(fd, &one, sizeof(one)) != sizeof(one))
+		; /* EINTR: again */
+}
+
 static struct call *nested_call(struct sbx *s, const char *text, const struct writer *w,
 				struct err *e)
 {
@@ -64,9 +73,8 @@ int nested_run(struct sbx *s, const char *text, struct verb_call *c, struct err 
 			int why = atomic_load(&c->job->cancelled);
 
 			job_cancel(&call->job, why ? why : ECANCELED);
-			while (poll(&pfd, 1, -1) < 0) /* its own undoing has deadlines of its own */
-				;
 		}
+		nested_wait(fd); /* also after a cancel: its undoing has deadlines of its own */
 		r = call->result;
 	}
 	buf_add(c->out, buf_text(&call->out), call->out.len);
@@ -105,16 +113,14 @@ int nested_all(const char *text, unsigned states, struct err *e)
 	struct nested n = {.fd = fd};
 	unsigned count = 0;
 	struct call *calls, *next;
-	uint64_t one;
 	int r = 0;
 
 	if (fd < 0)
 		return err_sys(e, errno, "no descriptors for another command");
 	n.command.arg = &n;
 	calls = submit_all(text, states, &n, &count, e);
-	while (count > 0)
-		if (read(fd, &one, sizeof(one)) == sizeof(one))
-			count--;
+	for (; count > 0; count--)
+		nested_wait(fd);
 	for (struct call *call = calls; call; call = next) {
 		next = call->next;
 		if (call->result < 0) {

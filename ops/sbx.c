@@ -187,6 +187,13 @@ int sbx_console_write(struct sbx *s, const void *data, size_t len, struct err *e
 	return code ? err_set(e, code, "the guest does not read its console") : (int)n;
 }
 
+off_t sbx_console_begin(int fd)
+{
+	off_t begin = lseek(fd, 0, SEEK_DATA);
+
+	return begin < 0 ? 0 : begin; /* an empty file has none */
+}
+
 /* What its settings come to, and where it runs; the sandbox's lock is held. */
 static void view_settings(const struct sbx *s, const struct template_version *v,
 			  struct sbx_view *ret)

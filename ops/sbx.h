@@ -178,6 +178,9 @@ int sbx_running_guest(struct sbx *s, char addr[SLOT_ADDR_SIZE], char token[GUEST
  */
 int sbx_console_write(struct sbx *s, const void *data, size_t len, struct err *e);
 
+/* Where what is kept of a console.log begins: older output is cut off by a hole. @fd: the log. */
+off_t sbx_console_begin(int fd);
+
 /* Everything that status, .ps and metrics show, taken at one moment. */
 struct sbx_view {
 	uint32_t serial;
