@@ -24,29 +24,20 @@ enum {
 
 static void command_next(struct command *c);
 
-int command_check(const char *text, size_t len, bool *ret_cut, struct err *e)
+/* Is it a piece of something longer? What may follow must then never be run. */
+static int check_cut(const char *text, size_t len, struct err *e)
 {
 	const char *end = text + len, *line = text, *newline;
-	bool several;
 
-	*ret_cut = false;
-	for (const char *at = text; at < end; at++)
-		if ((unsigned char)*at < ' ' && *at != '\n' && *at != '\t')
-			return err_set(e, EINVAL, "byte %zu is the control character 0x%02x",
-				       (size_t)(at - text), (unsigned)(unsigned char)*at);
-	several = memchr(text, '\n', len) != NULL;
 	for (; line < end; line = newline + 1) {
 		newline = memchr(line, '\n', (size_t)(end - line));
-		if ((size_t)((newline ? newline : end) - line) > LINE_MAX_LEN) {
-			*ret_cut = true;
+		if ((size_t)((newline ? newline : end) - line) > LINE_MAX_LEN)
 			return err_set(e, E2BIG, "a line is longer than %d bytes", LINE_MAX_LEN);
-		}
 		if (newline)
 			continue;
-		*ret_cut = several || len % STDIO_BLOCK == 0;
-		if (several)
+		if (line > text)
 			return err_set(e, EINVAL, "a write of several lines must end in a newline");
-		if (*ret_cut && len > 0)
+		if (len % STDIO_BLOCK == 0)
 			return err_set(
 				e, E2BIG,
 				"a line of %zu bytes without a newline looks cut; write it in one piece with "
@@ -55,6 +46,23 @@ int command_check(const char *text, size_t len, bool *ret_cut, struct err *e)
 		break;
 	}
 	return 0;
+}
+
+static bool is_control(char c)
+{
+	return ((unsigned char)c < ' ' && c != '\n' && c != '\t') || c == '\x7f';
+}
+
+int command_check(const char *text, size_t len, bool *ret_cut, struct err *e)
+{
+	int r = check_cut(text, len, e);
+
+	*ret_cut = r < 0;
+	for (size_t i = 0; i < len && r == 0; i++)
+		if (is_control(text[i]))
+			r = err_set(e, EINVAL, "byte %zu is the control character 0x%02x", i,
+				    (unsigned)text[i]);
+	return r;
 }
 
 /* Put the reply together and hand it over; the command may be gone afterwards. */
@@ -70,7 +78,7 @@ static void command_finish(struct command *c, int result, const struct err *e)
 	}
 	buf_add(&c->reply, buf_text(&c->out), c->out.len);
 	buf_done(&c->out);
-	pthread_mutex_destroy(&c->lock);
+	/* Its lock is not destroyed: until done() says otherwise somebody may be about to cancel. It holds nothing. */
 	c->done(c, result);
 }
 
@@ -102,16 +110,12 @@ static const struct call *gather_fan_out(struct command *c, const struct call *c
 	return first;
 }
 
-/* All calls of the line are over. Return: 0; how the first that counts failed, with @e. */
-static int line_gather(struct command *c, struct err *e)
+/* @calls of the line are all over. Return: 0; how the first that counts failed, with @e. */
+static int line_gather(struct command *c, struct call *calls, struct err *e)
 {
-	struct call *calls = c->calls;
 	const struct call *failed = NULL;
 	int r = 0;
 
-	pthread_mutex_lock(&c->lock);
-	c->calls = NULL;
-	pthread_mutex_unlock(&c->lock);
 	if (c->fan_out) {
 		failed = gather_fan_out(c, calls);
 	} else if (calls) {
@@ -127,40 +131,49 @@ static int line_gather(struct command *c, struct err *e)
 	return r;
 }
 
-/* For whoever ended the last call of a line while nobody was walking. */
-static void line_over(struct command *c)
+/*
+ * One call less, or the walker has gone. True when that was the last: then @ret_calls are the caller's, and
+ * nobody finds them in the command any more.
+ */
+static bool pending_drop(struct command *c, struct call **ret_calls)
 {
-	struct err e = {0};
-	int r = line_gather(c, &e);
+	bool last;
 
+	pthread_mutex_lock(&c->lock);
+	last = --c->pending == 0;
+	if (last) {
+		*ret_calls = c->calls;
+		c->calls = NULL;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return last;
+}
+
+/* As pending_drop(), by others than the line's walker: who was the last goes on with the command. */
+static void pending_drop_on(struct command *c)
+{
+	struct call *calls;
+	struct err e = {0};
+	int r;
+
+	if (!pending_drop(c, &calls))
+		return;
+	r = line_gather(c, calls, &e);
 	if (r < 0)
 		command_finish(c, r, &e);
 	else
 		command_next(c);
 }
 
-/* One call less, or the walker has gone; true when that was the last. */
-static bool pending_drop(struct command *c)
-{
-	bool last;
-
-	pthread_mutex_lock(&c->lock);
-	last = --c->pending == 0;
-	pthread_mutex_unlock(&c->lock);
-	return last;
-}
-
 static void call_over(struct call *call)
 {
-	struct command *c = call->command;
-
-	if (pending_drop(c))
-		line_over(c);
+	pending_drop_on(call->command);
 }
 
 /* Queue the calls of a line. True when all are over already: then the caller goes on, else the last of them does. */
 static bool line_submit(struct command *c, struct call *calls)
 {
+	struct call *mine = calls;
 	int why;
 
 	pthread_mutex_lock(&c->lock);
@@ -172,19 +185,21 @@ static bool line_submit(struct command *c, struct call *calls)
 	for (struct call *call = calls; call; call = call->next) {
 		call->command = c;
 		if (call_submit(call, false, call_over) < 0)
-			(void)pending_drop(c); /* not the last: the walker's own is still counted */
+			(void)pending_drop(
+				c, &mine); /* not the last: the walker's own is still counted */
 	}
 	pthread_mutex_lock(&c->lock);
 	why = c->cancelled;
 	pthread_mutex_unlock(&c->lock);
 	for (struct call *call = calls; call && why; call = call->next)
 		job_cancel(&call->job, why);
-	return pending_drop(c);
+	return pending_drop(c, &mine);
 }
 
 /* Accept without waiting: the calls own themselves from here on. */
 static int line_detach(struct command *c, struct call *calls, struct err *e)
 {
+	char first_name[sizeof(calls->name)] = "";
 	struct call *next;
 	int first = 0;
 
@@ -199,9 +214,11 @@ static int line_detach(struct command *c, struct call *calls, struct err *e)
 		if (r < 0) {
 			why = call->err;
 			call_free(call);
-			if (first == 0 && e)
+			if (first == 0 || strcmp(name, first_name) < 0) {
 				*e = why;
-			first = first ? first : r;
+				first = r;
+				memcpy(first_name, name, sizeof(name));
+			}
 		}
 		if (c->fan_out && r < 0)
 			buf_addf(&c->out, "%s error: %s: %s\n", name, err_name(-r), why.text);
@@ -232,17 +249,21 @@ static int calls_make(struct command *c, struct line *l, struct call **ret, stru
 	return r;
 }
 
+static bool is_config(const struct command *c)
+{
+	return c->target == COMMAND_SBX_CONFIG || c->target == COMMAND_TEMPLATE_CONFIG;
+}
+
 /* Return: 0 go on with the next line; 1 whoever ends the last call does; negative errno. */
 static int line_begin(struct command *c, const char *text, struct err *e)
 {
-	bool config = c->target == COMMAND_SBX_CONFIG || c->target == COMMAND_TEMPLATE_CONFIG;
 	struct call *calls = NULL;
 	struct line *l = NULL;
 	bool detach;
 	int r;
 
 	c->fan_out = false;
-	r = config ? line_config(c->target, text, &l, e) : line_parse(c->target, text, &l, e);
+	r = is_config(c) ? line_config(c->target, text, &l, e) : line_parse(c->target, text, &l, e);
 	if (r == 0)
 		r = calls_make(c, l, &calls, e);
 	detach = l && (l->async || c->nonblock);
@@ -251,7 +272,7 @@ static int line_begin(struct command *c, const char *text, struct err *e)
 		return r;
 	if (detach)
 		return line_detach(c, calls, e);
-	return line_submit(c, calls) ? line_gather(c, e) : 1;
+	return line_submit(c, calls) ? line_gather(c, calls, e) : 1;
 }
 
 static bool line_is_empty(const char *line)
@@ -265,7 +286,7 @@ static char *command_take(struct command *c)
 {
 	char *line;
 
-	if (c->target == COMMAND_SBX_CONFIG || c->target == COMMAND_TEMPLATE_CONFIG) {
+	if (is_config(c)) {
 		line = c->cursor;
 		c->cursor = NULL;
 		return line;
@@ -288,7 +309,9 @@ static void command_next(struct command *c)
 		r = -c->cancelled;
 		pthread_mutex_unlock(&c->lock);
 		if (r < 0) {
-			(void)err_set(&e, -r, "interrupted by a signal before this line");
+			c->fan_out = false; /* that was the line before */
+			(void)err_set(&e, -r, "%s before this line began",
+				      r == -EINTR ? "interrupted by a signal" : "cancelled");
 			break;
 		}
 		text = command_take(c);
@@ -305,9 +328,10 @@ void command_submit(struct command *c)
 {
 	pthread_mutex_init(&c->lock, NULL);
 	c->cursor = c->text;
+	/* A config's lines are one change; what is wrong in it says its line itself. */
 	for (const char *at = c->text; at && *at; at = strchr(at, '\n')) {
 		at += *at == '\n';
-		c->lines += *at != '\0';
+		c->lines += *at != '\0' && !is_config(c);
 	}
 	command_next(c);
 }
@@ -329,6 +353,5 @@ void command_cancel(struct command *c, int why)
 		return;
 	for (struct call *call = calls; call && begun; call = call->next)
 		job_cancel(&call->job, why);
-	if (pending_drop(c))
-		line_over(c);
+	pending_drop_on(c);
 }
