@@ -200,6 +200,11 @@ static int row_find(const char *key)
 	return -1;
 }
 
+bool config_is_key(const char *key)
+{
+	return row_find(key) >= 0 || key_is_pair(key);
+}
+
 int config_set(struct config *c, const char *key, const char *value, bool *ret_restart,
 	       struct err *e)
 {
@@ -316,11 +321,13 @@ int config_apply_text(const struct config *c, char *text, struct config *ret_con
 	struct config copy = {0};
 	char *cursor = text, *line;
 	bool defaults = false;
+	unsigned number = 0;
 	int r;
 
 	if (config_copy(c, &copy) < 0)
 		return err_set(e, ENOMEM, "no memory");
 	while ((line = parse_line(&cursor))) {
+		number++;
 		if (strcmp(line, "# defaults") == 0)
 			defaults = true;
 		if (*line == '\0' || *line == '#' || defaults)
@@ -328,7 +335,7 @@ int config_apply_text(const struct config *c, char *text, struct config *ret_con
 		r = apply_line(&copy, line, ret_restart, e);
 		if (r < 0) {
 			config_done(&copy);
-			return r;
+			return number > 1 || cursor ? err_wrap(e, "line %u", number) : r;
 		}
 	}
 	*ret_config = copy;

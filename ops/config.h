@@ -57,6 +57,9 @@ int config_copy(const struct config *from, struct config *ret);
 int config_set(struct config *c, const char *key, const char *value, bool *ret_restart,
 	       struct err *e);
 
+/* Does this version know the setting, whatever its value? */
+bool config_is_key(const char *key);
+
 /* The value that is set, or NULL. */
 const char *config_get(const struct config *c, const char *key);
 

@@ -16,7 +16,7 @@ enum {
 	RECORD_MAX_BYTES = 4 << 20, /* settings of one sandbox */
 };
 
-/* Members that this version writes; all others are kept as they were. */
+/* Members that this version writes; all others are kept as they were, and within config likewise. */
 static const char *const known[] = {
 	"name",  "uid",         "gid",        "mode",  "template", "created_ms", "started_ms",
 	"state", "exit_reason", "last_error", "token", "gone",     "restarts",   "config"};
@@ -67,28 +67,30 @@ static int put_members(struct json_object *o, const struct sbx *s)
 
 static int put_unknown(struct json_object *o, struct json_object *unknown)
 {
+	int r = 0;
+
 	if (!unknown)
 		return 0;
 	json_object_object_foreach(unknown, key, value)
 	{
-		if (json_object_object_add(o, key, json_object_get(value)) < 0)
-			return -ENOMEM;
+		if (strcmp(key, "config") == 0) /* known itself, but not all settings in it */
+			r = put_unknown(json_at(o, key), value);
+		else if (json_object_object_add(o, key, json_object_get(value)) < 0)
+			r = -ENOMEM;
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
 
-int record_save(struct sbx *s, struct err *e)
+/* From taking the members to the end: what another saves meanwhile must not be written over. */
+static int save_locked(struct sbx *s, struct err *e)
 {
 	AUTO_FD dir = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
 	AUTO_JSON o = json_object_new_object();
 	const char *text = NULL;
 	int r;
 
-	r = fault_point("record-save", NULL, e);
-	if (r < 0)
-		return r;
-	if (s->damaged)
-		return err_set(e, EIO, "its record cannot be read and is left as it is");
 	if (!o)
 		return err_set(e, ENOMEM, "no memory");
 	pthread_mutex_lock(&s->lock);
@@ -100,8 +102,19 @@ int record_save(struct sbx *s, struct err *e)
 		text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY);
 	if (!text)
 		return err_set(e, ENOMEM, "no memory");
+	return file_replace(dir, "record", 0600, text, strlen(text), e);
+}
+
+int record_save(struct sbx *s, struct err *e)
+{
+	int r = fault_point("record-save", NULL, e);
+
+	if (r < 0)
+		return r;
+	if (s->damaged)
+		return err_set(e, EIO, "its record cannot be read and is left as it is");
 	pthread_mutex_lock(&s->save_lock);
-	r = file_replace(dir, "record", 0600, text, strlen(text), e);
+	r = save_locked(s, e);
 	pthread_mutex_unlock(&s->save_lock);
 	return r < 0 ? err_wrap(e, "cannot save the record") : 0;
 }
@@ -118,9 +131,8 @@ static int load_config(struct sbx *s, struct json_object *config, struct err *e)
 		return err_set(e, EBADMSG, "its record has no settings");
 	json_object_object_foreach(config, key, value)
 	{
-		int r = config_set(&s->config, key, json_object_get_string(value), NULL, e);
-
-		if (r < 0)
+		if (config_is_key(key) &&
+		    config_set(&s->config, key, json_object_get_string(value), NULL, e) < 0)
 			return err_set(e, EBADMSG,
 				       "its record has a setting %s that cannot be used", key);
 	}
@@ -129,8 +141,15 @@ static int load_config(struct sbx *s, struct json_object *config, struct err *e)
 
 static void keep_unknown(struct sbx *s, struct json_object *o)
 {
+	struct json_object *config = json_at(o, "config");
+
+	for (int i = 0; i < CONFIG_KEY_COUNT; i++)
+		json_object_object_del(config, config_rows[i].name);
+	for (const struct config_pair *p = s->config.pairs; p; p = p->next)
+		json_object_object_del(config, p->key);
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		json_object_object_del(o, known[i]);
+		if (strcmp(known[i], "config") != 0 || json_object_object_length(config) == 0)
+			json_object_object_del(o, known[i]);
 	if (json_object_object_length(o) > 0)
 		s->unknown = json_object_get(o);
 }
@@ -151,7 +170,7 @@ int record_load(struct sbx *s, struct err *e)
 		return err_set(e, EBADMSG, "its record has no valid name");
 	s->uid = (uid_t)json_int_at(o, "uid", 0);
 	s->gid = (gid_t)json_int_at(o, "gid", 0);
-	s->mode = (mode_t)json_int_at(o, "mode", 0700);
+	s->mode = (mode_t)json_int_at(o, "mode", 0700) & 0777;
 	copy_text(s->template_pin, sizeof(s->template_pin), o, "template");
 	s->created_ms = json_int_at(o, "created_ms", 0);
 	s->started_ms = json_int_at(o, "started_ms", 0);

@@ -9,7 +9,7 @@
  *   event lock (event.c)         the ring of events
  * None is held over a call that can block for longer than memory takes; no callback is called under one.
  *
- * save_lock (record.c) is taken with no other held.
+ * save_lock (record.c) is held over the whole of a save, so it is taken before any of these.
  *
  * The fields marked [turn] belong to whoever has the sandbox's turn: the one lifecycle job that runs,
  * or recovery before there are any. Aside jobs read them only through sbx_running_guest().
@@ -81,7 +81,7 @@ struct sbx {
 	struct sbx *name_next; /* [registry] in its name's bucket */
 	bool listed;           /* [registry] found by its name */
 
-	pthread_mutex_t save_lock; /* record.c: one save at a time; taken with no other lock held */
+	pthread_mutex_t save_lock; /* record.c: one save at a time */
 	pthread_mutex_t lock;
 	char name[NAME_MAX_LEN + 1]; /* [lock] */
 	enum sbx_state state;        /* [lock] */
