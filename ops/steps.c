@@ -69,6 +69,12 @@ static struct volume_spec volume_spec(struct sbx *s)
 	return spec;
 }
 
+/* A driver that an earlier daemon had and this one has not: what it made stays until it is there again. */
+static int check_driver(const void *driver, const char *why, struct err *e)
+{
+	return driver ? 0 : err_set(e, ENOTSUP, "%s", why);
+}
+
 static int record_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	(void)d;
@@ -102,10 +108,14 @@ static int data_up(struct sbx *s, const struct deadline *d, struct err *e)
 
 static int data_down(struct sbx *s, const struct deadline *d, struct err *e)
 {
-	struct volume_spec spec = volume_spec(s);
-	int r = host.volume->destroy(&spec, e);
+	struct volume_spec spec;
+	int r = check_driver(host.volume, host.volume_why, e);
 
 	(void)d;
+	if (r < 0)
+		return r;
+	spec = volume_spec(s);
+	r = host.volume->destroy(&spec, e);
 	fd_close(spec.dir_fd);
 	return r;
 }
@@ -130,9 +140,13 @@ static int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
 
 static int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
 {
-	struct volume_spec spec = volume_spec(s);
-	int r = host.volume->down(&spec, s->volume, d, e);
+	struct volume_spec spec;
+	int r = check_driver(host.volume, host.volume_why, e);
 
+	if (r < 0)
+		return r;
+	spec = volume_spec(s);
+	r = host.volume->down(&spec, s->volume, d, e);
 	fd_close(spec.dir_fd);
 	if (r == 0)
 		s->volume = NULL;
@@ -196,6 +210,9 @@ static int network_down(struct sbx *s, const struct deadline *d, struct err *e)
 
 	if (index == UINT32_MAX)
 		return 0;
+	r = check_driver(host.net, host.net_why, e);
+	if (r < 0)
+		return r;
 	s->slot.serial = s->serial;
 	r = host.net->down(&s->slot, d, e);
 	if (r < 0)
@@ -332,6 +349,8 @@ static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 		(void)proc_find(host.vm_host.program, name, &s->vm_id); /* not found: none */
 	}
 	if (s->vm || s->vm_id.pid != 0)
+		r = check_driver(host.vm, host.vm_why, e);
+	if (r == 0 && (s->vm || s->vm_id.pid != 0))
 		r = host.vm->kill(s->vm, &s->vm_id, run_dir, d, e);
 	if (r < 0)
 		return r;
