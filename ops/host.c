@@ -312,6 +312,7 @@ void host_done(void)
 		lane_cancel(&s->lane, true);
 		sbx_put(s);
 	}
+	watch_stop(); /* before the lanes: it gives them work */
 	lane_done();
 	watch_done();
 	cgroup_done();

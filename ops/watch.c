@@ -142,12 +142,16 @@ int watch_init(struct err *e)
 	return r ? err_sys(e, r, "cannot start the watcher") : 0;
 }
 
-void watch_done(void)
+void watch_stop(void)
 {
 	uint64_t one = 1;
 
 	(void)file_write_all(stop_fd, &one, sizeof(one)); /* an eventfd at 0 takes it */
-	(void)pthread_join(watch_thread, NULL);
+	(void)pthread_join(watch_thread, NULL);           /* it was started, and only once */
+}
+
+void watch_done(void)
+{
 	fd_close(steal_fd(&stop_fd));
 	fd_close(steal_fd(&epoll_fd));
 }

@@ -7,6 +7,8 @@
 #include "ops/sbx.h"
 
 int watch_init(struct err *e);
+/* End the thread: it queues nothing any more. watch_remove() works until watch_done(). */
+void watch_stop(void);
 void watch_done(void);
 
 /* Notice when this sandbox's VMM ends: a job for it is queued then. With the turn. */
