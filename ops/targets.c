@@ -38,8 +38,18 @@ static int targets_add(struct target_list *t, struct sbx *s, struct err *e)
 	return 0;
 }
 
+/* Is it among the first @count? Naming one twice is as good as once. */
+static bool targets_have(const struct target_list *t, size_t count, const struct sbx *s)
+{
+	for (size_t i = 0; i < count; i++)
+		if (t->sbx[i] == s)
+			return true;
+	return false;
+}
+
 static int add_label(struct target_list *t, const char *selector, struct err *e)
 {
+	size_t before = t->count; /* the walk itself meets each only once */
 	AUTO_FREE char *key = strdup(selector);
 	char *value = key ? strchr(key, '=') : NULL;
 	uint32_t after = 0;
@@ -56,7 +66,7 @@ static int add_label(struct target_list *t, const char *selector, struct err *e)
 		pthread_mutex_lock(&s->lock);
 		match = config_has_label(&s->config, key, value);
 		pthread_mutex_unlock(&s->lock);
-		if (match)
+		if (match && !targets_have(t, before, s))
 			r = targets_add(t, s, e);
 		else
 			sbx_put(s);
@@ -73,13 +83,10 @@ static int add_word(struct target_list *t, const char *word, struct err *e)
 	s = registry_find(word);
 	if (!s)
 		return err_set(e, ENOENT, "there is no sandbox %s", word);
-	for (size_t i = 0; i < t->count; i++) {
-		if (t->sbx[i] == s) { /* named twice: once is enough */
-			sbx_put(s);
-			return 0;
-		}
-	}
-	return targets_add(t, s, e);
+	if (!targets_have(t, t->count, s))
+		return targets_add(t, s, e);
+	sbx_put(s);
+	return 0;
 }
 
 static int args_check(const struct line *l, struct err *e)
