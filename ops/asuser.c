@@ -80,6 +80,9 @@ int asuser_open(const struct writer *w, int dirfd, const char *path, int flags, 
 	AUTO_FD fd = -1;
 	int r = path_check(dirfd, path, e), saved;
 
+	if (r == 0 && geteuid() != 0 && w->uid != geteuid() && w->uid != 0)
+		r = err_set(e, EPERM, "a daemon of uid %u cannot open %s with the rights of uid %u",
+			    geteuid(), path, w->uid);
 	if (r == 0 && other)
 		r = take_identity(w, &old, e);
 	if (r < 0)
