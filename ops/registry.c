@@ -204,12 +204,18 @@ static struct sbx *find_gone(const char *name)
 	const char *tilde = strchr(name, '~');
 	uint64_t serial;
 	struct sbx *s;
+	bool found;
 
 	if (!tilde || parse_u64(tilde + 1, 1, UINT32_MAX, &serial) < 0)
 		return NULL;
 	s = registry_find_serial((uint32_t)serial);
-	if (s && s->gone && strlen(s->name) == (size_t)(tilde - name) &&
-	    strncmp(s->name, name, (size_t)(tilde - name)) == 0)
+	if (!s)
+		return NULL;
+	pthread_mutex_lock(&s->lock);
+	found = s->gone && strlen(s->name) == (size_t)(tilde - name) &&
+		strncmp(s->name, name, (size_t)(tilde - name)) == 0;
+	pthread_mutex_unlock(&s->lock);
+	if (found)
 		return s;
 	sbx_put(s);
 	return NULL;
@@ -319,8 +325,10 @@ int registry_create(const char *name, const struct writer *w, struct sbx **ret, 
 		r = err_set(e, EEXIST, "there is a sandbox %s", name);
 	if (r == 0)
 		r = define_on_disk(name, w, &s, e);
-	if (r == 0 && s && registry_add(s) < 0)
-		r = err_set(e, ENOMEM, "no memory"); /* its directory goes at the next start */
+	if (r == 0 && s && registry_add(s) < 0) {
+		(void)steps_down(s, LEVEL_NONE, NULL); /* else it is there after the next start */
+		r = err_set(e, ENOMEM, "no memory");
+	}
 	pthread_mutex_unlock(&define_lock);
 	if (r < 0 || !s) {
 		sbx_put(s);
