@@ -5,9 +5,10 @@
 # Uses from sbx-mktemplate: die, say, need, is_root, absolute; work. Sets: cache, kernel, release, modules_root.
 
 # What the VMMs offer; dependencies follow by themselves. The agent loads a module with a path behind it only
-# where that path exists: mmio devices of ACPI (QEMU's microvm), or a PCI bus (everything else).
+# where that path exists: mmio devices of ACPI (QEMU's microvm), or a PCI bus (everything else). Without pvpanic
+# a panic looks like a reset.
 MODULES='virtio_mmio=/sys/bus/acpi/devices/LNRO0005:00 virtio_pci=/sys/devices/pci0000:00
-	virtio_blk virtio_net virtio-rng virtio_balloon'
+	virtio_blk virtio_net virtio-rng virtio_balloon pvpanic-mmio'
 KERNEL_PACKAGE=linux-image-cloud-amd64
 
 # ---- the cache ---------------------------------------------------------------------------------------
