@@ -49,7 +49,10 @@ check: ## all of it: deps, build, test, check-host, check-vm, lint (as root)
 bench: all ## measure, and compare with the limits
 	@$(RUN_ENV) tests/bench/run
 
-demo: all ## a sandbox from the first command to the last, explained
+demo: ## a sandbox from the first command to the last, explained (KEEP=1: leave it mounted)
+	@mk/deps $(DEB_BUILD) $(DEB_RUN)
+	@echo 'Building $(B)/sbxfs and $(B)/sbxfs-agent.'
+	$(SUB) -s -j$(JOBS) all
 	@$(RUN_ENV) tools/demo
 
 # ---- lint --------------------------------------------------------------------------------------------
