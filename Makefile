@@ -39,6 +39,10 @@ PIE_LD   := -pie -Wl,-z,relro,-z,now,--as-needed
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) | sed 's/-I/-isystem /g')
 PKG_LIBS   = $(shell pkg-config --libs $(PKGS))
 
+# Say what is made rather than how; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1) $@')
+
 # ---- what is built -----------------------------------------------------------------------------------
 
 DAEMON_DIRS := base vm storage net guest ops fs
@@ -55,30 +59,37 @@ all: $(B)/sbxfs $(B)/sbxfs-agent
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(PIE) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(PIE) -MMD -MP -c -o $@ $<
 
 $(B)/libsbxfs.a: $(LIB_OBJ)
-	rm -f $@
-	ar rcsP $@ $^
+	$(Q)rm -f $@
+	$(call say,AR)
+	$(Q)ar rcsP $@ $^
 
 $(B)/sbxfs: $(B)/fs/main.o $(B)/libsbxfs.a
-	$(CC) $(LDFLAGS) $(PIE_LD) -o $@ $^ $(PKG_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $(PIE_LD) -o $@ $^ $(PKG_LIBS)
 
 # The agent is static and small: it runs in any guest, whatever that has.
 $(B)/agent-obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(filter-out -fsanitize%,$(CFLAGS)) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(filter-out -fsanitize%,$(CFLAGS)) -MMD -MP -c -o $@ $<
 
 $(B)/sbxfs-agent: $(AGENT_OBJ)
-	$(CC) $(filter-out -fsanitize%,$(LDFLAGS)) -static -s -Wl,--gc-sections -o $@ $^ $(AGENT_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(filter-out -fsanitize%,$(LDFLAGS)) -static -s -Wl,--gc-sections -o $@ $^ $(AGENT_LIBS)
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libsbxfs.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $(PIE_LD) -o $@ $^ $(PKG_LIBS) -lcmocka
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $(PIE_LD) -o $@ $^ $(PKG_LIBS) -lcmocka
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libsbxfs.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $(PIE_LD) -o $@ $^ $(PKG_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $(PIE_LD) -o $@ $^ $(PKG_LIBS)
 
 -include $(wildcard $(B)/*/*.d $(B)/*/*/*.d $(B)/*/*/*/*.d)
 
