@@ -46,7 +46,7 @@ check: ## all of it: deps, build, test, check-host, check-vm, lint (as root)
 	$(SUB) check-vm
 	$(SUB) lint
 
-bench: all ## measure, and compare with the limits
+bench: all $(filter $(B)/tests/bench/%,$(HELPER_BIN)) ## measure, and compare with the limits
 	@$(RUN_ENV) tests/bench/run
 
 demo: ## a sandbox from the first command to the last, explained (KEEP=1: leave it mounted)
