@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,12 +23,13 @@
 
 enum {
 	POINTS_MAX = 256,    /* different names */
+	NAME_SIZE = 48,      /* of a point's name, with its NUL */
 	FILE_MAX = 64 << 10, /* bytes of the fault file */
 	ERRNO_MAX = 134,     /* one more than the last that Linux knows */
 };
 
 static struct {
-	const char *name; /* a literal of the caller */
+	char name[NAME_SIZE]; /* "" when not used yet */
 	uint64_t passed;
 } points[POINTS_MAX]; /* guarded by lock */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -39,9 +41,9 @@ static uint64_t count_pass(const char *name)
 
 	(void)pthread_mutex_lock(&lock); /* a valid default mutex cannot fail, here and below */
 	for (size_t i = 0; i < POINTS_MAX && n == 0; i++) {
-		if (!points[i].name)
-			points[i].name = name;
-		if (strcmp(points[i].name, name) == 0)
+		if (!points[i].name[0])
+			(void)snprintf(points[i].name, NAME_SIZE, "%s", name);
+		if (strncmp(points[i].name, name, NAME_SIZE - 1) == 0)
 			n = ++points[i].passed;
 	}
 	(void)pthread_mutex_unlock(&lock);
