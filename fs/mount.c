@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -90,10 +91,12 @@ static int refuse_live(const char *path, struct err *e)
 int mount_prepare(const char *path, char **ret_path, struct err *e)
 {
 	AUTO_FREE char *real = NULL;
+	struct statvfs fs;
 	struct stat st;
 	int r;
 
-	if (stat(path, &st) < 0 && errno == ENOTCONN) {
+	/* The kernel may still know the attributes, and answer stat() for a daemon that has just died. */
+	if (statvfs(path, &fs) < 0 && errno == ENOTCONN) {
 		r = remove_dead(path, e);
 		if (r < 0)
 			return r;
