@@ -108,15 +108,15 @@ static int name_version(struct template *t, const char *digest, struct err *e)
 	return file_remove_tree(versions, "import", e);
 }
 
-/* List it if it is new, and make it the current one, durably. */
-static int take_version(struct template *t, const char *digest, struct err *e)
+/* List it if it is new, and make it the current one, durably. @fresh is given away. */
+static int take_version(struct template *t, const char *digest, struct version *fresh,
+			struct err *e)
 {
-	struct version *fresh = version_load(t, digest, e), *v;
 	char before[DIGEST_SHORT + 1];
+	struct version *v;
 	int r;
 
-	if (!fresh)
-		return -e->code;
+	memcpy(fresh->digest, digest, sizeof(fresh->digest));
 	pthread_mutex_lock(&template_lock);
 	memcpy(before, t->digest, sizeof(before));
 	for (v = t->versions; v && strcmp(v->digest, digest) != 0; v = v->next)
@@ -145,6 +145,7 @@ static int import_parts(struct template *t, const struct parts *p, const struct 
 {
 	struct digest *digest = digest_new();
 	char hex[DIGEST_HEX_SIZE] = "";
+	struct version *fresh = NULL;
 	AUTO_FD dir = -1;
 	int r = digest ? 0 : err_set(e, ENOMEM, "no memory");
 
@@ -159,13 +160,18 @@ static int import_parts(struct template *t, const struct parts *p, const struct 
 	if (r == 0)
 		r = copy_parts(p, dir, digest, d, e);
 	if (r == 0) {
+		fresh = version_load(t, "import", e); /* what cannot be read gets no name */
+		r = fresh ? 0 : -e->code;
+	}
+	if (r == 0) {
 		digest_hex(digest, hex);
 		hex[DIGEST_SHORT] = '\0';
 		r = name_version(t, hex, e);
 	}
 	digest_free(digest);
 	if (r == 0)
-		return take_version(t, hex, e);
+		return take_version(t, hex, fresh, e);
+	version_free(fresh);
 	(void)file_remove_tree(t->dir_fd, "versions/import",
 			       NULL); /* else the next import or start does */
 	return r;
