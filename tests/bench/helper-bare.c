@@ -175,7 +175,7 @@ static int make_fd(const struct bare *b, int flags, const char *target)
 	return reopen(target, O_RDONLY | (flags & O_DIRECT));
 }
 
-/* Call @each for every line of MODEL/fds. */
+/* Call @each for each line of MODEL/fds. */
 static void for_fds(struct bare *b, const char *model,
 		    void (*each)(struct bare *b, unsigned number, int flags, const char *target))
 {
