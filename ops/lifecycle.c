@@ -116,18 +116,31 @@ static int check_damaged(const struct sbx *s, struct err *e)
 }
 
 /* The template's version holds from the first start on. */
+static int pin_current(struct sbx *s, struct err *e)
+{
+	pthread_mutex_lock(&s->lock);
+	memcpy(s->template_pin, s->version->pin, sizeof(s->template_pin));
+	pthread_mutex_unlock(&s->lock);
+	/* A template that is being removed looks for pins after it is marked: so the mark is looked for after pinning. */
+	version_drop(s);
+	return sbx_load_version(s, e);
+}
+
 static int start_pin(struct sbx *s, struct err *e)
 {
 	int r;
 
 	if (s->template_pin[0])
 		return 0;
-	pthread_mutex_lock(&s->lock);
-	memcpy(s->template_pin, s->version->pin, sizeof(s->template_pin));
-	pthread_mutex_unlock(&s->lock);
-	/* A template that is being removed looks for pins after it is marked: so the mark is looked for after pinning. */
-	version_drop(s);
-	r = sbx_load_version(s, e);
+	r = pin_current(s, e);
+	if (r == -ENOENT) { /* an import has put another in its place meanwhile: then that one */
+		pthread_mutex_lock(&s->lock);
+		s->template_pin[0] = '\0';
+		pthread_mutex_unlock(&s->lock);
+		r = sbx_load_version(s, e);
+		if (r == 0)
+			r = pin_current(s, e);
+	}
 	return r < 0 ? r : record_save(s, e);
 }
 
