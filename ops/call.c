@@ -199,7 +199,7 @@ static bool is_lifecycle(const struct call *c)
 }
 
 /* What `job` in status shows. Neither one that waits nor one that is over hides another one that runs. */
-static void job_show(struct call *c, int state)
+static void job_show(struct call *c, enum job_shown state)
 {
 	struct sbx *s = c->sbx;
 

@@ -99,7 +99,7 @@ struct sbx {
 	struct {
 		uint64_t id; /* 0: there was none */
 		char verb[16];
-		enum { JOB_RUNNING, JOB_QUEUED, JOB_DONE, JOB_FAILED } state;
+		enum job_shown { JOB_RUNNING, JOB_QUEUED, JOB_DONE, JOB_FAILED } state;
 		int64_t since_ms;
 	} job;                        /* [lock] the last lifecycle command */
 	struct guest_facts facts;     /* [lock] */
