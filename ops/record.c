@@ -65,22 +65,26 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	return r ? r : put_config(o, &s->config);
 }
 
-static int put_unknown(struct json_object *o, struct json_object *unknown)
+static int put_copies(struct json_object *o, struct json_object *from, const char *but)
 {
-	int r = 0;
-
-	if (!unknown)
+	if (!from)
 		return 0;
-	json_object_object_foreach(unknown, key, value)
+	json_object_object_foreach(from, key, value)
 	{
-		if (strcmp(key, "config") == 0) /* known itself, but not all settings in it */
-			r = put_unknown(json_at(o, key), value);
-		else if (json_object_object_add(o, key, json_object_get(value)) < 0)
-			r = -ENOMEM;
-		if (r < 0)
-			return r;
+		if (but && strcmp(key, but) == 0)
+			continue;
+		if (json_object_object_add(o, key, json_object_get(value)) < 0)
+			return -ENOMEM;
 	}
 	return 0;
+}
+
+/* "config" is known itself, but not every setting in it. */
+static int put_unknown(struct json_object *o, struct json_object *unknown)
+{
+	int r = put_copies(o, unknown, "config");
+
+	return r ? r : put_copies(json_at(o, "config"), json_at(unknown, "config"), NULL);
 }
 
 /* From taking the members to the end: what another saves meanwhile must not be written over. */

@@ -72,8 +72,10 @@ static void test_unknown_is_kept(void **state)
 	struct err e = {0};
 
 	(void)state;
-	s = reload(s, "{\"name\":\"newer\",\"colour\":{\"a\":[1,2]},"
-		      "\"config\":{\"vcpus\":\"2\",\"env.B\":\"b\",\"warp_factor\":\"9\"}}");
+	s = reload(
+		s,
+		"{\"name\":\"newer\",\"colour\":{\"a\":[1,2]},"
+		"\"config\":{\"vcpus\":\"2\",\"env.B\":\"b\",\"warp_factor\":\"9\",\"config\":{\"x\":1}}}");
 	assert_non_null(s);
 	assert_false(s->damaged);
 	assert_int_equal(config_number(&s->config, NULL, CONFIG_VCPUS), 2);
