@@ -17,13 +17,13 @@
 #   answer PID              wait for it and print "ok" or the error's name; answer_reply PID: what it read then
 #   state NAME, status NAME KEY
 #   leak_mark, leak_check   what the machine and the daemon hold, and whether it is so again
-# shellcheck disable=SC2034 # the variables are for the cases
+# shellcheck disable=SC2034,SC2154 # variables for the cases, and of tests/tap.sh
 
 helper_write=$B/tests/cases/helper-write
 declare -A daemon_pid=()
 declare -a writer_file=()
 writers=0
-# Variables that a case may set: options for every daemon.
+# Variables that a case may set: options for every daemon; DAEMON_PATH: where it looks for programs.
 : "${DAEMON_OPTIONS:=--accel tcg --storage file}"
 
 use() { # NAME
@@ -35,7 +35,7 @@ daemon() { # NAME [OPTION…]
 	shift
 	mkdir -p "$name" "$name/m" 2>/dev/null # a dead mount stands in the way of -p
 	# shellcheck disable=SC2086 # options are words
-	"$B/sbxfs" -f --state-dir "$PWD/$name/state" $DAEMON_OPTIONS "$@" "$PWD/$name/m" >>"$name/log" 2>&1 &
+	PATH=${DAEMON_PATH:-$PATH} "$B/sbxfs" -f --state-dir "$PWD/$name/state" $DAEMON_OPTIONS "$@" "$PWD/$name/m" >>"$name/log" 2>&1 &
 	daemon_pid[$name]=$!
 	use "$name"
 	wait_for 20 daemon_answers "$name"
@@ -172,7 +172,7 @@ leak_list() {
 	"$TOP/tests/inventory" | awk -v own="$(cat "$S/instance")" -v here="$PWD" '
 		/^(loop|dm|semaphore|cgroup) / || (/^(mount|netns) / && !index($0, own) && !index($0, here)) { next } { print }'
 	find /sys/fs/cgroup -name "sbxfs-$(cat "$S/instance")*" 2>/dev/null | sed 's/^/cgroup /'
-	ls "/proc/$P/fd" 2>/dev/null | wc -l | sed 's/^/descriptors /'
+	find "/proc/$P/fd" -type l 2>/dev/null | wc -l | sed 's/^/descriptors /'
 	find "$S" -printf '%P\n' | grep -v '\.log$' | sed 's/^/state /' | LC_ALL=C sort
 }
 

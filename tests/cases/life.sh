@@ -4,8 +4,11 @@
 # needs: fuse tcg
 # timeout: 400
 # proves:
+# shellcheck disable=SC2016,SC2012 # what stands in '…' is for another shell; the names in listings are our own
 set -u
+# shellcheck source=tests/tap.sh
 . "$TOP/tests/tap.sh"
+# shellcheck source=tests/sbx.sh
 . "$TOP/tests/sbx.sh"
 
 # Every verb that the state STATE forbids, with its errno; and those that have nothing to do there.
