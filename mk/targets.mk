@@ -34,8 +34,12 @@ test: tests-built ## unit tests and the cases that need no root: under a minute
 check-host: tests-built faults-built ## the cases that need root on this machine
 	@$(RUN_ENV) tests/run host
 
-check-vm: tests-built faults-built ## the cases that need device-mapper or KVM, on a test host
-	@$(RUN_ENV) tests/host/run env $(RUN_ENV) tests/run vm
+# What its guests boot from is made here, where there may be a network and no emulation.
+template-built: tests-built
+	@$(RUN_ENV) TOP='$(CURDIR)' bash -c '. tests/tap.sh; . tests/sbx.sh; template_dir' >/dev/null
+
+check-vm: tests-built faults-built template-built ## the cases that need device-mapper or KVM, on a test host
+	@HOST_TIMEOUT=$${HOST_TIMEOUT:-3000} $(RUN_ENV) tests/host/run env $(RUN_ENV) tests/run vm
 
 check: ## all of it: deps, build, test, check-host, check-vm, lint (as root)
 	$(SUB) deps
@@ -119,9 +123,9 @@ shellcheck: ## every shell script
 manlint: ## every man page
 	@$(if $(MAN_PAGES),mk/timed $@ mandoc -Tlint -Wwarning $(MAN_PAGES))
 
-# ser: QEMU's name for a serial device.
+# ser: QEMU's name for a serial device; nd: a macro of mdoc.
 codespell: ## spelling
-	@mk/timed $@ codespell -L ser $(TEXTS)
+	@mk/timed $@ codespell -L ser,nd $(TEXTS)
 
 # ---- deeper checks -----------------------------------------------------------------------------------
 
@@ -204,6 +208,6 @@ clean: ## remove every build folder
 	rm -rf build $(B) build-asan build-tsan build-analyze build-scan build-fuzz build-cover $(B)-lint $(B)-faults
 
 FORCE:
-.PHONY: FORCE deps help tests-built faults-built test check-host check-vm check bench demo lint lint-steps warnings \
+.PHONY: FORCE deps help tests-built faults-built template-built test check-host check-vm check bench demo lint lint-steps warnings \
   lint-objects tidy tidy-files cppcheck format-check format layers check-docs shellcheck manlint codespell asan tsan \
   analyze fuzz fuzz-bins cover install uninstall clean
