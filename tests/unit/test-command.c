@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* tests/unit/test-command.c - writes to ctl, config and .ctl: what runs, what is refused, and the replies */
-#include "ops-dir.h"
+#include "tests/unit/ops-dir.h"
 
 #include <errno.h>
 #include <semaphore.h>

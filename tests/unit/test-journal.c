@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* tests/unit/test-journal.c - the journal's line: whole, torn, from another boot */
-#include "ops-dir.h"
+#include "tests/unit/ops-dir.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -4,7 +4,7 @@
  * The drivers here are made for this: each step can be told to fail, and counts what it holds. The VMM is
  * a real process, so that its end is a real event. No guest ever answers.
  */
-#include "ops-dir.h"
+#include "tests/unit/ops-dir.h"
 
 #include <errno.h>
 #include <signal.h>

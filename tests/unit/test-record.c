@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* tests/unit/test-record.c - records: what is kept, what is damaged, and who saves last */
-#include "ops-dir.h"
+#include "tests/unit/ops-dir.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* tests/unit/test-registry.c - defining, renaming, removing, thousands of them, and a daemon that starts again */
 /* timeout: 200 */
-#include "ops-dir.h"
+#include "tests/unit/ops-dir.h"
 
 #include <errno.h>
 #include <inttypes.h>

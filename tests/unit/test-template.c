@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* tests/unit/test-template.c - importing real files: whole, broken, twice, by others, and what is pruned */
-#include "ops-dir.h"
+#include "tests/unit/ops-dir.h"
 
 #include <dirent.h>
 #include <errno.h>
