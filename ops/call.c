@@ -195,7 +195,7 @@ void call_detached_done(struct call *c)
 
 static bool is_lifecycle(const struct call *c)
 {
-	return c->sbx && c->line->verb->kind != JOB_ASIDE;
+	return c->sbx && c->line->verb->kind != JOB_ASIDE && !(c->line->verb->flags & VERB_UNSEEN);
 }
 
 /* What `job` in status shows. Neither one that waits nor one that is over hides another one that runs. */

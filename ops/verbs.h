@@ -21,6 +21,7 @@ enum verb_flags {
 		<< 2, /* not a word that can be written: the way of another file into the queue */
 	VERB_PAIRS = 1u << 4,   /* its arguments are KEY=VALUE words */
 	VERB_GUARDED = 1u << 3, /* EPERM while protect=yes */
+	VERB_UNSEEN = 1u << 5,  /* not shown as the sandbox's job: that stays the one before */
 };
 
 /* One line being run: what a verb's function gets. */
