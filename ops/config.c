@@ -81,7 +81,7 @@ const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_TEMPLATE]  = { "template",  "default", "what it is made from; pinned at the first start", check_template, true },
 	[CONFIG_VCPUS]     = { "vcpus",     "1",       "virtual CPUs, 1 to 64",                           check_vcpus,    true },
 	[CONFIG_MEMORY_MB] = { "memory_mb", "512",     "memory in MiB, 64 or more",                       check_memory,   true },
-	[CONFIG_DISK_MB]   = { "disk_mb",   "",        "disk in MiB; the template's size or 5120, whichever is larger", check_disk, true },
+	[CONFIG_DISK_MB]   = { "disk_mb",   "5120",        "disk in MiB; unless set, the template's own size if that is larger", check_disk, true },
 	[CONFIG_VMM]       = { "vmm",       "auto",    "auto or qemu",                                    check_vmm,      true },
 	[CONFIG_PROTECT]   = { "protect",   "no",      "yes: destroy and rmdir are refused",              check_protect,  false },
 	[CONFIG_USER]      = { "user",      "root",    "who runs commands in the guest",                  check_user,     true },
@@ -298,11 +298,24 @@ void config_render(const struct config *c, const struct config *base, struct buf
 			render_line(b, p->key, p->value);
 }
 
+/* Does this line say what would hold without it? */
+static bool default_is(const struct config *base, const char *key, const char *value)
+{
+	static const struct config none;
+	int row = row_find(key);
+	const char *pair = config_get(base, key);
+
+	if (row >= 0)
+		return strcmp(config_effective(&none, base, (enum config_key)row), value) == 0;
+	return pair && strcmp(pair, value) == 0;
+}
+
 /*
- * One line of a config write. Lines behind "# defaults" come from a file that was read: they say what
- * holds anyway, and writing them back must not turn defaults into settings.
+ * One line of a config write. @defaults: for one behind "# defaults", which comes from a file that was
+ * read: writing it back must not turn a default into a setting, unless it was changed.
  */
-static int apply_line(struct config *c, char *line, bool *ret_restart, struct err *e)
+static int apply_line(struct config *c, const struct config *defaults, char *line,
+		      bool *ret_restart, struct err *e)
 {
 	char *value = strchr(line, '=');
 
@@ -312,12 +325,15 @@ static int apply_line(struct config *c, char *line, bool *ret_restart, struct er
 	if (parse_unescape(value) < 0)
 		return err_set(e, EINVAL, "%s has a backslash that is not \\\\, \\n, \\t or \\xHH",
 			       line);
+	if (defaults && default_is(defaults, line, value))
+		return 0;
 	return config_set(c, line, value, ret_restart, e);
 }
 
-int config_apply_text(const struct config *c, char *text, struct config *ret_config,
-		      bool *ret_restart, struct err *e)
+int config_apply_text(const struct config *c, const struct config *base, char *text,
+		      struct config *ret_config, bool *ret_restart, struct err *e)
 {
+	static const struct config none;
 	struct config copy = {0};
 	char *cursor = text, *line;
 	bool defaults = false;
@@ -330,9 +346,10 @@ int config_apply_text(const struct config *c, char *text, struct config *ret_con
 		number++;
 		if (strcmp(line, "# defaults") == 0)
 			defaults = true;
-		if (*line == '\0' || *line == '#' || defaults)
+		if (*line == '\0' || *line == '#')
 			continue;
-		r = apply_line(&copy, line, ret_restart, e);
+		r = apply_line(&copy, defaults ? (base ? base : &none) : NULL, line, ret_restart,
+			       e);
 		if (r < 0) {
 			config_done(&copy);
 			return number > 1 || cursor ? err_wrap(e, "line %u", number) : r;

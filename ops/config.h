@@ -80,9 +80,10 @@ void config_render(const struct config *c, const struct config *base, struct buf
 
 /**
  * config_apply_text() - Apply KEY=VALUE lines to a copy: all or nothing
+ * @base: the defaults that config_render() was given: a line behind "# defaults" that says what holds anyway sets nothing
  * Return: 0 with @ret_config the new one (old one untouched); -EINVAL.
  */
-int config_apply_text(const struct config *c, char *text, struct config *ret_config,
-		      bool *ret_restart, struct err *e);
+int config_apply_text(const struct config *c, const struct config *base, char *text,
+		      struct config *ret_config, bool *ret_restart, struct err *e);
 
 #endif

@@ -223,6 +223,17 @@ static bool serial_wanted(uint32_t serial, void *arg)
 	return s != NULL;
 }
 
+/* One whose journal was damaged does not know its slot: what is left of that is nobody's too. */
+static bool slot_wanted(uint32_t serial, void *arg)
+{
+	struct sbx *s = registry_find_serial(serial);
+	bool wanted = s && s->slot.index != UINT32_MAX;
+
+	(void)arg;
+	sbx_put(s);
+	return wanted;
+}
+
 /* What bears our names and has no record: the record goes last, so it is nobody's. */
 static void sweep(void)
 {
@@ -230,7 +241,7 @@ static void sweep(void)
 	int n;
 
 	if (host.net) {
-		n = host.net->sweep(host.instance, serial_wanted, NULL, &e);
+		n = host.net->sweep(host.instance, slot_wanted, NULL, &e);
 		if (n != 0)
 			log_warning("network left without an owner: %s",
 				    n < 0 ? e.text : "removed");

@@ -79,7 +79,7 @@ static int start_admit(struct sbx *s, struct err *e)
 
 	if (!host.vm)
 		return err_set(e, ENOTSUP, "%s", host.vm_why);
-	if (!host.volume)
+	if (!sbx_store(s))
 		return err_set(e, ENOTSUP, "%s", host.volume_why);
 	if (!host.net)
 		return err_set(e, ENOTSUP, "%s", host.net_why);
@@ -420,7 +420,7 @@ static int recover_adopt(struct sbx *s, struct err *e)
 	struct deadline d = deadline_in(ADOPT_MS, -1);
 	int r;
 
-	if (!host.vm || !host.volume || !host.net || s->level != LEVEL_RUNNING)
+	if (!host.vm || !sbx_store(s) || !host.net || s->level != LEVEL_RUNNING)
 		return err_set(e, ENODEV, "it was on its way up or down");
 	r = steps_adopt(s, &d, e);
 	if (r == 0)

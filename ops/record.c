@@ -11,6 +11,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "storage/volume.h"
 
 enum {
 	RECORD_MAX_BYTES = 4 << 20, /* settings of one sandbox */
@@ -19,7 +20,7 @@ enum {
 /* Members that this version writes; all others are kept as they were, and within config likewise. */
 static const char *const known[] = {
 	"name",  "uid",         "gid",        "mode",  "template", "created_ms", "started_ms",
-	"state", "exit_reason", "last_error", "token", "gone",     "restarts",   "config"};
+	"state", "exit_reason", "last_error", "token", "gone",     "storage",    "config"};
 
 static int put_config(struct json_object *o, const struct config *c)
 {
@@ -61,6 +62,7 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_text(o, "exit_reason", s->exit_reason);
 	r = r ? r : json_add_text(o, "last_error", s->last_error);
 	r = r ? r : json_add_text(o, "token", s->token);
+	r = r ? r : json_add_text(o, "storage", s->store ? s->store->name : NULL);
 	r = r ? r : json_add_bool(o, "gone", s->gone);
 	return r ? r : put_config(o, &s->config);
 }
@@ -143,6 +145,15 @@ static int load_config(struct sbx *s, struct json_object *config, struct err *e)
 	return 0;
 }
 
+/* One of another version is not known here: then there is nothing that could read its data either. */
+static const struct volume_driver *store_named(const char *name)
+{
+	for (int i = 0; volume_drivers[i]; i++)
+		if (strcmp(volume_drivers[i]->name, name) == 0)
+			return volume_drivers[i];
+	return NULL;
+}
+
 static void keep_unknown(struct sbx *s, struct json_object *o)
 {
 	struct json_object *config = json_at(o, "config");
@@ -181,6 +192,7 @@ int record_load(struct sbx *s, struct err *e)
 	copy_text(s->exit_reason, sizeof(s->exit_reason), o, "exit_reason");
 	copy_text(s->last_error, sizeof(s->last_error), o, "last_error");
 	copy_text(s->token, sizeof(s->token), o, "token");
+	s->store = store_named(json_text_at(o, "storage", ""));
 	s->gone = json_bool_at(o, "gone", false);
 	s->state = strcmp(json_text_at(o, "state", ""), "error") == 0 ? SBX_ERROR : SBX_CREATED;
 	s->was_frozen = strcmp(json_text_at(o, "state", ""), "frozen") == 0;

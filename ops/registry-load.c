@@ -21,6 +21,7 @@
 #include "ops/lifecycle.h"
 #include "ops/record.h"
 #include "ops/registry-private.h"
+#include "ops/serial.h"
 #include "ops/slots.h"
 #include "ops/steps.h"
 
@@ -59,8 +60,10 @@ static void load_journal(struct sbx *s)
 			    s->serial, j.slot);
 	if (s->level > LEVEL_DATA && !j.same_boot)
 		s->was_frozen = false;
-	if (s->state != SBX_ERROR)
-		s->state = s->level >= LEVEL_DATA ? SBX_STOPPED : SBX_CREATED;
+	if (s->level > LEVEL_DATA) /* until it is known whether it goes on: registry_recover() */
+		s->state = s->level == LEVEL_RUNNING && j.same_boot ? SBX_STARTING : SBX_STOPPING;
+	else if (s->state != SBX_ERROR)
+		s->state = s->level == LEVEL_DATA ? SBX_STOPPED : SBX_CREATED;
 }
 
 static int load_one(uint32_t serial, struct err *e)
@@ -71,6 +74,7 @@ static int load_one(uint32_t serial, struct err *e)
 
 	if (!s)
 		return -e->code;
+	serial_seen(serial);
 	r = record_load(s, &why);
 	if (r == -ENOENT) {
 		/* mkdir did not get as far as to answer: there is nothing in it that anybody was told of. */

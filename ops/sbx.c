@@ -73,6 +73,16 @@ void sbx_name(struct sbx *s, char ret_name[NAME_MAX_LEN + 1])
 	pthread_mutex_unlock(&s->lock);
 }
 
+const struct volume_driver *sbx_store(struct sbx *s)
+{
+	const struct volume_driver *store;
+
+	pthread_mutex_lock(&s->lock);
+	store = s->store ? s->store : host.volume;
+	pthread_mutex_unlock(&s->lock);
+	return store;
+}
+
 static void waiters_wake(struct sbx *s)
 {
 	uint64_t one = 1;
@@ -206,7 +216,7 @@ static void view_settings(const struct sbx *s, const struct template_version *v,
 	(void)snprintf(ret->template_name, sizeof(ret->template_name), "%s",
 		       s->template_pin[0] ? s->template_pin
 					  : config_effective(&s->config, NULL, CONFIG_TEMPLATE));
-	ret->storage = host.volume ? host.volume->name : "";
+	ret->storage = s->store ? s->store->name : host.volume ? host.volume->name : "";
 	ret->network = host.net ? host.net->name : "";
 	ret->vmm = host.vm ? host.vm->name : "";
 	ret->accel = host.vm ? vm_accel_name(host.vm_host.accel) : "";

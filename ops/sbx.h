@@ -64,6 +64,7 @@ struct writer {
 };
 
 struct volume;
+struct volume_driver;
 struct vm;
 struct template_version;
 
@@ -116,6 +117,8 @@ struct sbx {
 	bool was_frozen; /* [turn] its record says that its vCPUs were stopped */
 	bool damaged;   /* its record could not be read; constant; nothing but destroy touches it */
 	unsigned level; /* [turn] steps [0, level) may hold something; ops/journal.h */
+	const struct volume_driver
+		*store;        /* [lock] of its data, changed with the turn; NULL: it has none */
 	struct volume *volume; /* [turn] */
 	struct slot slot;      /* [turn] index 0xffffffff: none */
 	struct vm *vm;         /* [turn] */
@@ -162,6 +165,9 @@ void sbx_wait_remove(struct sbx *s, struct sbx_waiter *w);
 
 /* Record why something failed, for status; NULL clears. */
 void sbx_set_error(struct sbx *s, const char *text);
+
+/* The store of its data, or the one that would be used; NULL when this host has none. */
+const struct volume_driver *sbx_store(struct sbx *s);
 
 /**
  * sbx_running_guest() - How to reach the agent of a running sandbox

@@ -70,3 +70,11 @@ int serial_take(uint32_t *ret_serial, struct err *e)
 	pthread_mutex_unlock(&serial_lock);
 	return r;
 }
+
+void serial_seen(uint32_t serial)
+{
+	pthread_mutex_lock(&serial_lock);
+	if (serial >= aside_end)
+		next_serial = aside_end = serial + 1;
+	pthread_mutex_unlock(&serial_lock);
+}

@@ -10,6 +10,9 @@
 /* At start. Return: 0; -EBADMSG the counter's file is damaged; -EIO. */
 int serial_init(struct err *e);
 
+/* This one is in use: later ones are higher. At start, should the counter's file have been lost. */
+void serial_seen(uint32_t serial);
+
 /* The next one, for a sandbox or a template. Return: 0; -ENOSPC, -EIO when no more could be set aside. */
 int serial_take(uint32_t *ret_serial, struct err *e);
 

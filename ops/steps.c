@@ -97,11 +97,27 @@ static int record_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 	return sbx_load_version(s, e);
 }
 
+static void store_set(struct sbx *s, const struct volume_driver *store)
+{
+	pthread_mutex_lock(&s->lock);
+	s->store = store;
+	pthread_mutex_unlock(&s->lock);
+}
+
 static int data_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
-	struct volume_spec spec = volume_spec(s);
-	int r = host.volume->create(&spec, d, e);
+	struct volume_spec spec;
+	int r = 0;
 
+	/* Written down first: only the store that made the data can find it again. */
+	if (!s->store) {
+		store_set(s, host.volume);
+		r = record_save(s, e);
+	}
+	if (r < 0)
+		return r;
+	spec = volume_spec(s);
+	r = s->store->create(&spec, d, e);
 	fd_close(spec.dir_fd);
 	return r;
 }
@@ -109,14 +125,17 @@ static int data_up(struct sbx *s, const struct deadline *d, struct err *e)
 static int data_down(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct volume_spec spec;
-	int r = check_driver(host.volume, host.volume_why, e);
+	const struct volume_driver *store = sbx_store(s);
+	int r = check_driver(store, host.volume_why, e);
 
 	(void)d;
 	if (r < 0)
 		return r;
 	spec = volume_spec(s);
-	r = host.volume->destroy(&spec, e);
+	r = store->destroy(&spec, e);
 	fd_close(spec.dir_fd);
+	if (r == 0)
+		store_set(s, NULL);
 	return r;
 }
 
@@ -132,7 +151,7 @@ static int data_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 static int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct volume_spec spec = volume_spec(s);
-	int r = host.volume->up(&spec, d, &s->volume, e);
+	int r = sbx_store(s)->up(&spec, d, &s->volume, e);
 
 	fd_close(spec.dir_fd);
 	return r;
@@ -141,12 +160,13 @@ static int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
 static int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct volume_spec spec;
-	int r = check_driver(host.volume, host.volume_why, e);
+	const struct volume_driver *store = sbx_store(s);
+	int r = check_driver(store, host.volume_why, e);
 
 	if (r < 0)
 		return r;
 	spec = volume_spec(s);
-	r = host.volume->down(&spec, s->volume, d, e);
+	r = store->down(&spec, s->volume, d, e);
 	fd_close(spec.dir_fd);
 	if (r == 0)
 		s->volume = NULL;
@@ -157,7 +177,7 @@ static int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
 static int disk_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct volume_spec spec = volume_spec(s);
-	bool alive = host.volume->alive(&spec);
+	bool alive = sbx_store(s)->alive(&spec);
 
 	(void)d;
 	fd_close(spec.dir_fd);

@@ -26,10 +26,6 @@
 /* Of a template's directory that is being removed; no name begins so. */
 #define REMOVED_PREFIX ".removed-"
 
-enum {
-	DISK_DEFAULT_MB = 5120, /* of a sandbox whose template is smaller */
-};
-
 pthread_mutex_t template_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t define_lock =
 	PTHREAD_MUTEX_INITIALIZER; /* mkdir and rmdir, before the template lock */
@@ -196,30 +192,6 @@ int template_create(const char *name, const struct writer *w, struct template **
 	return r;
 }
 
-static bool pin_matches(const char *pin, const char *name, const char *digest)
-{
-	size_t len = strlen(name);
-
-	return strncmp(pin, name, len) == 0 && pin[len] == '@' &&
-	       (!digest || strcmp(pin + len + 1, digest) == 0);
-}
-
-unsigned template_users(const struct template *t, const char *digest)
-{
-	unsigned users = 0;
-	uint32_t after = 0;
-	struct sbx *s;
-
-	while ((s = registry_next_any(after))) {
-		after = s->serial;
-		pthread_mutex_lock(&s->lock);
-		users += pin_matches(s->template_pin, t->name, digest);
-		pthread_mutex_unlock(&s->lock);
-		sbx_put(s);
-	}
-	return users;
-}
-
 static void list_remove(struct template *t)
 {
 	struct template **at = &list;
@@ -305,28 +277,6 @@ int template_set_owner(struct template *t, uid_t uid, gid_t gid, mode_t mode, st
 	return r;
 }
 
-void template_view(struct template *t, struct template_view *ret)
-{
-	*ret = (struct template_view){.used_by = template_users(t, NULL)};
-	pthread_mutex_lock(&template_lock);
-	ret->serial = t->serial;
-	memcpy(ret->name, t->name, sizeof(ret->name));
-	memcpy(ret->digest, t->digest, sizeof(ret->digest));
-	memcpy(ret->last_error, t->last_error, sizeof(ret->last_error));
-	ret->state = t->importing ? "importing" : t->digest[0] ? "ready" : "empty";
-	ret->uid = t->uid;
-	ret->gid = t->gid;
-	ret->mode = t->mode;
-	ret->created_ms = t->created_ms;
-	ret->imported_ms = t->imported_ms;
-	for (const struct version *v = t->versions; v; v = v->next) {
-		ret->disk_bytes += v->disk_bytes;
-		if (strcmp(v->digest, t->digest) == 0)
-			ret->rootfs_bytes = v->rootfs_bytes;
-	}
-	pthread_mutex_unlock(&template_lock);
-}
-
 /* A version's defaults with what was set for the template over them. */
 static int defaults_merge(const struct version *v, const struct config *over, struct config *ret)
 {
@@ -386,9 +336,23 @@ int template_set_config(struct template *t, struct config *c, struct err *e)
 	return r;
 }
 
+/* A disk is as large as its template at least. */
+static int disk_default(const struct version *v, struct config *defaults)
+{
+	static const struct config none;
+	uint64_t own = (v->rootfs_bytes + (1 << 20) - 1) >> 20;
+	char text[24];
+
+	if (defaults->value[CONFIG_DISK_MB] || own <= config_number(&none, NULL, CONFIG_DISK_MB))
+		return 0;
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)own);
+	return config_set(defaults, config_rows[CONFIG_DISK_MB].name, text, NULL, NULL);
+}
+
 static int version_fill(const struct template *t, const struct version *v,
 			struct template_version *ret)
 {
+	int r;
 	const char *dir = host.state_dir;
 
 	(void)snprintf(ret->pin, sizeof(ret->pin), "%s@%s", t->name, v->digest);
@@ -401,7 +365,8 @@ static int version_fill(const struct template *t, const struct version *v,
 		       t->name, v->digest);
 	(void)snprintf(ret->initrd, sizeof(ret->initrd), "%s/templates/%s/versions/%s/initrd", dir,
 		       t->name, v->digest);
-	return defaults_merge(v, &t->config, &ret->defaults);
+	r = defaults_merge(v, &t->config, &ret->defaults);
+	return r < 0 ? r : disk_default(v, &ret->defaults);
 }
 
 int template_version_find(const char *pin, struct template_version *ret, struct err *e)
@@ -439,12 +404,7 @@ void template_version_done(struct template_version *v)
 
 uint64_t template_disk_mb(const struct config *c, const struct template_version *v)
 {
-	uint64_t own = v ? (v->rootfs_bytes + (1 << 20) - 1) >> 20 : 0;
-	uint64_t set = config_number(c, v ? &v->defaults : NULL, CONFIG_DISK_MB);
-
-	if (set)
-		return set;
-	return own > DISK_DEFAULT_MB ? own : DISK_DEFAULT_MB;
+	return config_number(c, v ? &v->defaults : NULL, CONFIG_DISK_MB);
 }
 
 static int load_one(const char *name, struct err *e)

@@ -33,16 +33,16 @@ static int change_words(struct config *c, const struct verb_call *call, bool uns
 	return r;
 }
 
-/* A changed copy of @from: by the call's words, or by the text of a config file. */
-static int change(const struct config *from, const struct verb_call *call, struct config *ret,
-		  bool *restart, struct err *e)
+/* A changed copy of @from: by the call's words, or by the text of a config file with @base for its defaults. */
+static int change(const struct config *from, const struct config *base,
+		  const struct verb_call *call, struct config *ret, bool *restart, struct err *e)
 {
 	AUTO_FREE char *text = NULL;
 	int r;
 
 	if (call->verb->flags & VERB_HIDDEN) {
 		text = strdup(call->rest);
-		return text ? config_apply_text(from, text, ret, restart, e)
+		return text ? config_apply_text(from, base, text, ret, restart, e)
 			    : err_set(e, ENOMEM, "no memory");
 	}
 	if (config_copy(from, ret) < 0)
@@ -78,21 +78,38 @@ static int check_pin(const struct sbx *s, const struct config *c, struct err *e)
 		       s->template_pin);
 }
 
+/* Nobody else changes its settings: we have the turn. */
+static int change_sbx(struct verb_call *c, struct config *ret, bool *restart, struct err *e)
+{
+	struct template_version v;
+	bool found;
+	int r;
+
+	found = template_version_find(
+			c->sbx->template_pin[0]
+				? c->sbx->template_pin
+				: config_effective(&c->sbx->config, NULL, CONFIG_TEMPLATE),
+			&v, NULL) == 0;
+	r = change(&c->sbx->config, found ? &v.defaults : NULL, c, ret, restart, e);
+	if (found)
+		template_version_done(&v);
+	if (r < 0)
+		return r;
+	r = check_pin(c->sbx, ret, e);
+	if (r < 0)
+		config_done(ret);
+	return r;
+}
+
 int run_change(struct verb_call *c, struct err *e)
 {
 	enum sbx_state state = sbx_state(c->sbx);
 	struct config config;
 	bool restart = false;
-	int r = change(&c->sbx->config, c, &config, &restart,
-		       e); /* nobody else changes it: we have the turn */
+	int r = change_sbx(c, &config, &restart, e);
 
 	if (r < 0)
 		return r;
-	r = check_pin(c->sbx, &config, e);
-	if (r < 0) {
-		config_done(&config);
-		return r;
-	}
 	swap_config(c->sbx, &config);
 	r = record_save(c->sbx, e);
 	if (r < 0)
@@ -106,13 +123,14 @@ int run_change(struct verb_call *c, struct err *e)
 
 int run_template_change(struct verb_call *c, struct err *e)
 {
-	struct config own, config;
+	struct config own = {0}, all = {0}, config;
 	int r = template_own_config(c->template, &own);
 
-	if (r < 0)
-		return err_set(e, -r, "no memory");
-	r = change(&own, c, &config, NULL, e);
+	if (r == 0)
+		r = template_config(c->template, &all);
+	r = r < 0 ? err_set(e, -r, "no memory") : change(&own, &all, c, &config, NULL, e);
 	config_done(&own);
+	config_done(&all);
 	if (r < 0)
 		return r;
 	r = template_set_config(c->template, &config, e);

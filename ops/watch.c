@@ -85,7 +85,7 @@ static void sample(struct sbx *s)
 	struct volume_spec spec = {
 		.instance = host.instance, .serial = s->serial, .dir_fd = dir, .dir = s->dir};
 
-	if (host.volume->usage(&spec, &usage) == 0) {
+	if (sbx_store(s)->usage(&spec, &usage) == 0) {
 		pthread_mutex_lock(&s->lock);
 		s->cow_used_bytes = usage.used_bytes;
 		s->cow_total_bytes = usage.total_bytes;

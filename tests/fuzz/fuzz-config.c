@@ -20,7 +20,7 @@ static void write_back(const struct config *c)
 	text = strdup(buf_text(&first));
 	if (!text)
 		return;
-	if (config_apply_text(&(struct config){0}, text, &again, NULL, NULL) < 0)
+	if (config_apply_text(&(struct config){0}, NULL, text, &again, NULL, NULL) < 0)
 		abort();
 	config_render(&again, NULL, &second);
 	if (strcmp(buf_text(&first), buf_text(&second)) != 0)
@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(text, data, size);
 	text[size] = '\0';
-	if (config_apply_text(&none, text, &c, &restart, &e) < 0) {
+	if (config_apply_text(&none, NULL, text, &c, &restart, &e) < 0) {
 		if (e.code <= 0 || e.text[0] == '\0')
 			abort();
 		return 0;

@@ -22,17 +22,23 @@ static int set(struct config *c, const char *key, const char *value)
 }
 
 /* Apply a text to @c; on success @c is the new one. */
-static int apply(struct config *c, const char *text, bool *restart, struct err *e)
+static int apply_over(struct config *c, const struct config *base, const char *text, bool *restart,
+		      struct err *e)
 {
 	AUTO_FREE char *copy = strdup(text);
 	struct config changed;
-	int r = config_apply_text(c, copy, &changed, restart, e);
+	int r = config_apply_text(c, base, copy, &changed, restart, e);
 
 	if (r == 0) {
 		config_done(c);
 		*c = changed;
 	}
 	return r;
+}
+
+static int apply(struct config *c, const char *text, bool *restart, struct err *e)
+{
+	return apply_over(c, NULL, text, restart, e);
 }
 
 static void test_values(void **state)
@@ -113,7 +119,7 @@ static void test_round_trip(void **state)
 	assert_int_equal(set(&c, "env.A", "\xc3\xa4"), 0);
 	assert_int_equal(set(&c, "vcpus", "4"), 0);
 	config_render(&c, &base, &first);
-	assert_int_equal(apply(&c, buf_text(&first), NULL, &e), 0);
+	assert_int_equal(apply_over(&c, &base, buf_text(&first), NULL, &e), 0);
 	config_render(&c, &base, &second);
 	assert_string_equal(buf_text(&first), buf_text(&second));
 	assert_null(config_get(&c, "memory_mb")); /* a default did not become a setting */
@@ -121,6 +127,26 @@ static void test_round_trip(void **state)
 	assert_true(strstr(buf_text(&first), "vcpus=4") < strstr(buf_text(&first), "# defaults"));
 	assert_non_null(strstr(buf_text(&first), "memory_mb=777\n"));
 	assert_string_equal(config_get(&c, "env.Z"), " a=b #c\\d\ne\tf\x01 ");
+	config_done(&c);
+	config_done(&base);
+}
+
+/* A default that was edited in a file that was read and written back is a setting. */
+static void test_edited_default(void **state)
+{
+	struct config c = {0}, base = {0};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(set(&base, "memory_mb", "777"), 0);
+	assert_int_equal(
+		apply_over(&c, &base, "# defaults\nmemory_mb=777\nvcpus=2\nuser=root\n", NULL, &e),
+		0);
+	assert_null(config_get(&c, "memory_mb"));
+	assert_null(config_get(&c, "user"));
+	assert_string_equal(config_get(&c, "vcpus"), "2");
+	assert_int_equal(apply_over(&c, &base, "# defaults\nmemory_mb=512\nvcpus=0\n", NULL, &e),
+			 -EINVAL);
 	config_done(&c);
 	config_done(&base);
 }
@@ -171,9 +197,9 @@ static void test_copy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values),     cmocka_unit_test(test_unset_and_defaults),
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_all_or_nothing),
-		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_values),         cmocka_unit_test(test_unset_and_defaults),
+		cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_edited_default),
+		cmocka_unit_test(test_all_or_nothing), cmocka_unit_test(test_copy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
