@@ -2,8 +2,9 @@
 /* ops/lane.c - jobs, lanes and the pool of workers
  *
  * How it works: one lock guards every lane and the pool; it is held for list work only. A job that has
- * its turn is put on the pool's list of its class (lifecycle or aside), a worker takes it from there.
- * Two classes with a limit each: a thousand waiting execs leave the starts alone and the other way round.
+ * its turn is put on the pool's list of its class (lifecycle, aside, the daemon's own), a worker takes it
+ * from there. Each class has a limit of its own: a thousand waiting execs hold up neither a start nor
+ * a shutdown.
  * A worker that finds nothing to do for POOL_IDLE_SEC ends; the next job makes a new one.
  */
 #include "ops/lane.h"
@@ -22,12 +23,13 @@
 enum {
 	POOL_LIFECYCLE_MAX = 64, /* lifecycle jobs at once: each may build a whole VM */
 	POOL_ASIDE_MAX = 1024,   /* aside jobs at once: most of them wait */
+	POOL_DAEMON_MAX = 64,    /* .ctl: create, shutdown, … at once */
 	POOL_IDLE_SEC = 10,
 	POOL_STACK_BYTES =
 		1 << 20, /* address space only; libnftables is the hungriest of what runs here */
 };
 
-enum pool_class { POOL_LIFECYCLE, POOL_ASIDE, POOL_CLASS_COUNT };
+enum pool_class { POOL_LIFECYCLE, POOL_ASIDE, POOL_DAEMON, POOL_CLASS_COUNT };
 
 struct pool {
 	struct job *head, **tail;             /* ready jobs */
@@ -40,13 +42,21 @@ static pthread_cond_t lane_quiet = PTHREAD_COND_INITIALIZER; /* a worker ended o
 static struct pool pools[POOL_CLASS_COUNT] = {
 	[POOL_LIFECYCLE] = {.limit = POOL_LIFECYCLE_MAX, .work = PTHREAD_COND_INITIALIZER},
 	[POOL_ASIDE] = {.limit = POOL_ASIDE_MAX, .work = PTHREAD_COND_INITIALIZER},
+	[POOL_DAEMON] = {.limit = POOL_DAEMON_MAX, .work = PTHREAD_COND_INITIALIZER},
 };
 static unsigned jobs_alive; /* submitted and not over */
 static bool pool_stopping;
 
 static struct pool *job_pool(const struct job *j)
 {
-	return &pools[j->kind == JOB_ASIDE ? POOL_ASIDE : POOL_LIFECYCLE];
+	static const enum pool_class classes[] = {
+		[JOB_LIFECYCLE] = POOL_LIFECYCLE,
+		[JOB_OVERTAKING] = POOL_LIFECYCLE,
+		[JOB_ASIDE] = POOL_ASIDE,
+		[JOB_DAEMON] = POOL_DAEMON,
+	};
+
+	return &pools[classes[j->kind]];
 }
 
 int job_init(struct job *j, enum job_kind kind)
@@ -340,7 +350,7 @@ static void lane_enter(struct lane *l, struct job *j)
 	jobs_alive++;
 	j->lane = l;
 	j->place = JOB_WAITING;
-	if (j->kind == JOB_ASIDE) {
+	if (j->kind == JOB_ASIDE || j->kind == JOB_DAEMON) {
 		aside_link(l, j);
 		pool_push(job_pool(j), j);
 	} else if (j->kind == JOB_OVERTAKING) {
@@ -457,7 +467,8 @@ void lane_done(void)
 	pool_stopping = true;
 	for (int i = 0; i < POOL_CLASS_COUNT; i++)
 		pthread_cond_broadcast(&pools[i].work);
-	while (pools[POOL_LIFECYCLE].workers || pools[POOL_ASIDE].workers)
-		pthread_cond_wait(&lane_quiet, &lane_lock);
+	for (int i = 0; i < POOL_CLASS_COUNT; i++)
+		while (pools[i].workers)
+			pthread_cond_wait(&lane_quiet, &lane_lock);
 	pthread_mutex_unlock(&lane_lock);
 }

@@ -16,7 +16,8 @@
 #include "base/deadline.h"
 #include "base/err.h"
 
-enum job_kind { JOB_LIFECYCLE, JOB_ASIDE, JOB_OVERTAKING };
+/* JOB_DAEMON is an aside job of the daemon's own, with workers that no number of others can take. */
+enum job_kind { JOB_LIFECYCLE, JOB_ASIDE, JOB_OVERTAKING, JOB_DAEMON };
 
 /* Where a job is; [lane lock]. */
 enum job_place {

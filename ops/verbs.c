@@ -48,11 +48,11 @@ static const struct verb sbx_verbs[] = {
 
 static const struct verb host_verbs[] = {
 	{ "create", "NAME [KEY=VALUE…] [start]", "define a sandbox with settings, and start it",
-	  JOB_ASIDE, 0, 1, -1, false, ALWAYS, 0, 0, run_create },
+	  JOB_DAEMON, 0, 1, -1, false, ALWAYS, 0, 0, run_create },
 	{ "loglevel", "error|warning|info|debug", "what is logged from now on",
-	  JOB_ASIDE, 0, 1, 1, false, ALWAYS, 0, 0, run_loglevel },
+	  JOB_DAEMON, 0, 1, 1, false, ALWAYS, 0, 0, run_loglevel },
 	{ "shutdown", "[stop]", "stop all sandboxes, answer, and end the daemon",
-	  JOB_ASIDE, 0, 0, 1, false, ALWAYS, 0, 0, run_shutdown },
+	  JOB_DAEMON, 0, 0, 1, false, ALWAYS, 0, 0, run_shutdown },
 	{ .name = NULL },
 };
 
