@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* base/parse.h - words, numbers, names and key=value text, as interface.md §2, §4 and §9 define them */
+/* base/parse.h - words, numbers, names and key=value text, as sbxfs(5) describes them */
 #ifndef SBXFS_BASE_PARSE_H
 #define SBXFS_BASE_PARSE_H
 
@@ -10,8 +10,8 @@
 #include "base/err.h"
 
 enum {
-	NAME_MAX_LEN = 63,    /* of a sandbox, template or snapshot; interface.md §1 */
-	LINE_MAX_LEN = 65536, /* bytes of a command line without its newline; interface.md §2 */
+	NAME_MAX_LEN = 63,    /* of a sandbox, template or snapshot; sbxfs(5) */
+	LINE_MAX_LEN = 65536, /* bytes of a command line without its newline; sbxfs(5) */
 	WORDS_MAX = 4096,     /* words of one line */
 };
 
@@ -19,7 +19,7 @@ enum {
 bool name_is_valid(const char *name);
 
 /**
- * words_split() - Split a line as interface.md §2 says: blanks, "…", '…' and \ as in sh, no expansion
+ * words_split() - Split a line as sbxfs(5) says: blanks, "…", '…' and \ as in sh, no expansion
  * @line:      NUL-terminated, no newline
  * @ret_words: a NULL-terminated vector in one allocation, the caller frees it with free()
  * @ret_count: number of words

@@ -17,7 +17,7 @@
 
 enum {
 	GUEST_TOKEN_SIZE = 65,      /* 64 hexadecimal digits and a NUL */
-	GUEST_OUTPUT_MAX = 1 << 20, /* bytes of output that guest_exec() keeps; interface.md §6 */
+	GUEST_OUTPUT_MAX = 1 << 20, /* bytes of output that guest_exec() keeps; sbxfs(5) */
 };
 
 /* Where an agent is and what it obeys. */

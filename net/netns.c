@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "net/driver.h"
@@ -39,8 +40,12 @@ static int netns_probe(char *why, size_t why_size, struct err *e)
 	struct space b = SPACE_NONE;
 	struct nlr_veth_end here = {.name = "probe", .mac = wire_outer_mac};
 	struct nlr_veth_end there = {.name = SPACE_LINK, .mac = wire_inner_mac};
-	int rc = side_probe(e);
+	int rc;
 
+	/* Asked first: libnftables tells an ordinary user so on stderr, whatever it is told. */
+	if (geteuid() != 0)
+		return err_set(e, ENOTSUP, "network namespaces need root");
+	rc = side_probe(e);
 	if (rc == 0)
 		rc = space_make(&a, e);
 	if (rc == 0)

@@ -16,7 +16,7 @@
 
 enum {
 	SLOT_AGENT_PORT =
-		49983, /* TCP port of the guest agent, inside the guest; facts of the field's protocol */
+		49983, /* TCP port of the guest agent, inside the guest; what agents of this protocol listen on */
 	SLOT_ADDR_SIZE = 46, /* INET6_ADDRSTRLEN */
 	SLOT_MAC_SIZE = 18,
 	SLOT_NAME_SIZE = 16, /* IFNAMSIZ */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -135,22 +136,40 @@ static bool check_one(struct buf *b, const char *kind, const char *name, int r, 
 	return r == 0;
 }
 
+/* The stores are tried where the state directory is, or will be. */
+static void nearest_dir(const char *path, char *ret, size_t size)
+{
+	char *slash;
+
+	(void)snprintf(ret, size, "%s", path);
+	while (access(ret, F_OK) < 0 && (slash = strrchr(ret, '/')) && slash > ret)
+		*slash = '\0';
+	if (access(ret, F_OK) < 0)
+		(void)snprintf(ret, size, "/");
+}
+
 int host_check(const struct host_options *o, struct buf *b)
 {
-	char why[256] = "";
-	struct vm_host vm;
+	char why[300] = "", dir[256];
+	struct vm_host vm = {0};
 	struct err e = {0};
 	bool any = false;
+	int r;
 
-	for (int i = 0; vm_drivers[i]; i++)
-		any |= check_one(b, "vmm", vm_drivers[i]->name,
-				 vm_drivers[i]->probe(VM_ACCEL_AUTO, &vm, &e), vm.accel_why, &e);
-	for (int i = 0; volume_drivers[i]; i++)
-		(void)check_one(b, "storage", volume_drivers[i]->name,
-				volume_drivers[i]->probe(o->state_dir, why, sizeof(why), &e), why,
-				&e);
-	for (int i = 0; slot_drivers[i]; i++)
-		(void)check_one(b, "net", slot_drivers[i]->name,
-				slot_drivers[i]->probe(why, sizeof(why), &e), why, &e);
+	for (int i = 0; vm_drivers[i]; i++) {
+		r = vm_drivers[i]->probe(VM_ACCEL_AUTO, &vm, &e);
+		(void)snprintf(why, sizeof(why), "%s with %s: %s", vm.version,
+			       vm_accel_name(vm.accel), vm.accel_why);
+		any |= check_one(b, "vmm", vm_drivers[i]->name, r, why, &e);
+	}
+	nearest_dir(o->state_dir, dir, sizeof(dir));
+	for (int i = 0; volume_drivers[i]; i++) {
+		r = volume_drivers[i]->probe(dir, why, sizeof(why), &e);
+		(void)check_one(b, "storage", volume_drivers[i]->name, r, why, &e);
+	}
+	for (int i = 0; slot_drivers[i]; i++) {
+		r = slot_drivers[i]->probe(why, sizeof(why), &e);
+		(void)check_one(b, "net", slot_drivers[i]->name, r, why, &e);
+	}
 	return any ? 0 : -ENOTSUP;
 }

@@ -6,7 +6,7 @@
 #                           sets M to the mount, S to the state directory, P to its pid; a test of its own
 #   use NAME                M, S and P are that one's
 #   daemon_end NAME         wait for its process, which was told to end; false if it does not
-#   template_dir            print the folder of a busybox template, made once for each build of the agent
+#   template_dir            print the folder of a busybox template, made once for each build of the agent; or $TEMPLATE
 #   guest_of DIR SCRIPT     the same in ./DIR with a guest that only runs SCRIPT, without an agent
 #   import NAME [DIR]       make the template NAME from DIR (template_dir)
 #   ctl NAME TEXT           write TEXT to NAME/ctl and print the reply, both through one descriptor; false when
@@ -75,6 +75,10 @@ at_end daemons_down
 
 template_dir() {
 	local key cache
+	if [ -n "${TEMPLATE:-}" ]; then
+		echo "$TEMPLATE"
+		return
+	fi
 	key=$(cat "$B/sbxfs-agent" "$TOP"/tools/sbx-mktemplate "$TOP"/tools/*.sh 2>/dev/null | sha256sum | cut -c1-16)
 	cache=${SBXFS_CACHE:-$B}/template
 	mkdir -p "$cache" || return 1
