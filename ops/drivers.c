@@ -150,7 +150,7 @@ static void nearest_dir(const char *path, char *ret, size_t size)
 
 int host_check(const struct host_options *o, struct buf *b)
 {
-	char why[300] = "", dir[256];
+	char why[400] = "", dir[256];
 	struct vm_host vm = {0};
 	struct err e = {0};
 	bool any = false;
