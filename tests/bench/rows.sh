@@ -129,7 +129,7 @@ row_read_in_flight() {
 	first=$(in_state starting)
 	read_in_turn $((runs * 20)) 2000
 	last=$(in_state starting)
-	measure_reads ", starts under way: $first to $last"
+	measure_reads ", $first-$last starting"
 	[ "$last" -gt 0 ] || missing "the starts were over before the reads; raise BENCH_FLIGHT"
 	(cd "$m" && echo "destroy $(echo f*)" >.ctl)
 }
