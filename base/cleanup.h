@@ -22,7 +22,7 @@ static inline void fd_close(int fd)
 
 	if (fd >= 0)
 		(void)close(
-		    fd); /* Linux always frees the descriptor; nothing durable hangs on it here */
+			fd); /* Linux always frees the descriptor; nothing durable hangs on it here */
 	errno = saved;
 }
 

@@ -145,7 +145,7 @@ static int copy_extents(struct copy *c, off_t size)
 int file_copy(int from, int to, int cancel_fd, struct err *e)
 {
 	struct copy c = {
-	    .from = from, .to = to, .cancel = {.at_ms = INT64_MAX, .cancel_fd = cancel_fd}};
+		.from = from, .to = to, .cancel = {.at_ms = INT64_MAX, .cancel_fd = cancel_fd}};
 	off_t size;
 	int r;
 

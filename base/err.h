@@ -12,7 +12,7 @@
 
 enum {
 	ERR_TEXT_SIZE =
-	    3584, /* bytes with the NUL: a sentence, and for a failed start 20 console lines */
+		3584, /* bytes with the NUL: a sentence, and for a failed start 20 console lines */
 };
 
 struct err {

@@ -67,10 +67,10 @@ int log_level_parse(const char *word, enum log_level *ret_level)
 		const char *word;
 		enum log_level level;
 	} words[] = {
-	    {"error", LOG_LEVEL_ERROR},
-	    {"warning", LOG_LEVEL_WARNING},
-	    {"info", LOG_LEVEL_INFO},
-	    {"debug", LOG_LEVEL_DEBUG},
+		{"error", LOG_LEVEL_ERROR},
+		{"warning", LOG_LEVEL_WARNING},
+		{"info", LOG_LEVEL_INFO},
+		{"debug", LOG_LEVEL_DEBUG},
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {

@@ -24,14 +24,13 @@ enum {
 struct proc_spec {
 	const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH; borrowed */
 	int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null; borrowed */
-	const int
-	    *fds; /* the child gets fds[i] as PROC_FD_FIRST + i, everything else closed; borrowed */
+	const int *
+		fds; /* the child gets fds[i] as PROC_FD_FIRST + i, everything else closed; borrowed */
 	unsigned fd_count;  /* PROC_FDS_MAX at most */
 	int netns_fd;       /* network namespace to enter before exec, -1: stay; borrowed */
 	const char *cgroup; /* directory of a cgroup to enter before exec, NULL: stay */
 	int (*child)(
-	    void *
-		arg); /* run in the child just before exec; only async-signal-safe calls; NULL: none */
+		void *arg); /* run in the child just before exec; only async-signal-safe calls; NULL: none */
 	void *child_arg;
 };
 

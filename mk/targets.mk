@@ -125,7 +125,7 @@ manlint: ## every man page
 
 # ser: QEMU's name for a serial device; nd: a macro of mdoc.
 codespell: ## spelling
-	@mk/timed $@ codespell -L ser,nd $(TEXTS)
+	@mk/timed $@ codespell -L ser,nd,fo $(TEXTS)
 
 # ---- deeper checks -----------------------------------------------------------------------------------
 

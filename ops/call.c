@@ -255,7 +255,8 @@ static int call_run(struct job *j, struct err *e)
 	return r;
 }
 
-static void call_job_done(struct job *j, int result, const struct err *e)
+/* What status and events tell of it, before the next command can begin. */
+static void call_job_ended(struct job *j, int result, const struct err *e)
 {
 	struct call *c = (struct call *)j;
 
@@ -270,6 +271,14 @@ static void call_job_done(struct job *j, int result, const struct err *e)
 			  ",\"id\":%" PRIu64 ",\"verb\":\"%s\",\"result\":\"%s\"", c->id,
 			  c->line->verb->name, result < 0 ? err_name(-result) : "ok");
 	}
+}
+
+static void call_job_done(struct job *j, int result, const struct err *e)
+{
+	struct call *c = (struct call *)j;
+
+	(void)result; /* call_job_ended() has kept both */
+	(void)e;
 	c->done(c);
 }
 
@@ -307,6 +316,7 @@ int call_submit(struct call *c, bool nowait, void (*done)(struct call *c))
 	c->job.nowait = nowait;
 	c->job.needs_guest = c->line->verb->flags & VERB_GUEST;
 	c->job.run = call_run;
+	c->job.ended = call_job_ended;
 	c->job.done = call_job_done;
 	r = submit_check(c, lane);
 	if (r < 0) {

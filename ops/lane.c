@@ -172,6 +172,17 @@ static int cancel_text(int why, struct err *e)
 	return err_set(e, ECANCELED, "cancelled by another command");
 }
 
+/* The end of a job that never began and has left its lane. */
+static void job_call_off(struct job *j, int why)
+{
+	struct err e = {0};
+	int result = cancel_text(why, &e);
+
+	if (j->ended)
+		j->ended(j, result, &e);
+	job_finish(j, result, &e);
+}
+
 /* Mark, and wake whoever watches the cancel descriptor. True when it was this call that marked it. */
 static bool job_mark(struct job *j, int why)
 {
@@ -186,7 +197,6 @@ static bool job_mark(struct job *j, int why)
 
 void job_cancel(struct job *j, int why)
 {
-	struct err e = {0};
 	bool begun;
 
 	pthread_mutex_lock(&lane_lock);
@@ -199,7 +209,7 @@ void job_cancel(struct job *j, int why)
 		lane_leave(j);
 	pthread_mutex_unlock(&lane_lock);
 	if (!begun)
-		job_finish(j, cancel_text(why, &e), &e);
+		job_call_off(j, why);
 }
 
 static void job_run(struct job *j)
@@ -215,6 +225,8 @@ static void job_run(struct job *j)
 		why = atomic_load(&j->cancelled);
 	if (result < 0 && why && result != -why)
 		result = cancel_text(why, &e);
+	if (j->ended)
+		j->ended(j, result, &e);
 	pthread_mutex_lock(&lane_lock);
 	lane_leave(j);
 	pthread_mutex_unlock(&lane_lock);
@@ -334,13 +346,12 @@ static struct job *lane_cancel_one(struct lane *l)
 /* What an overtaking job ends. Returns with the lane lock, held since it last looked. */
 static void lane_clear_locked(struct lane *l)
 {
-	struct err e = {0};
 	struct job *j;
 
 	pthread_mutex_lock(&lane_lock);
 	while ((j = lane_cancel_one(l))) {
 		pthread_mutex_unlock(&lane_lock);
-		job_finish(j, cancel_text(ECANCELED, &e), &e);
+		job_call_off(j, ECANCELED);
 		pthread_mutex_lock(&lane_lock);
 	}
 }
@@ -395,7 +406,6 @@ static struct job *aside_end_one(struct lane *l, bool guest_only, int why)
 
 void lane_cancel(struct lane *l, bool asides)
 {
-	struct err e = {0};
 	struct job *j;
 
 	do {
@@ -405,13 +415,12 @@ void lane_cancel(struct lane *l, bool asides)
 			j = aside_end_one(l, false, ECANCELED);
 		pthread_mutex_unlock(&lane_lock);
 		if (j)
-			job_finish(j, cancel_text(ECANCELED, &e), &e);
+			job_call_off(j, ECANCELED);
 	} while (j);
 }
 
 void lane_end_guest_jobs(struct lane *l)
 {
-	struct err e = {0};
 	struct job *j;
 
 	do {
@@ -419,7 +428,7 @@ void lane_end_guest_jobs(struct lane *l)
 		j = aside_end_one(l, true, EHOSTDOWN);
 		pthread_mutex_unlock(&lane_lock);
 		if (j)
-			job_finish(j, cancel_text(EHOSTDOWN, &e), &e);
+			job_call_off(j, EHOSTDOWN);
 	} while (j);
 }
 

@@ -39,6 +39,8 @@ struct job {
 
 	/* Runs on a worker. Its result counts, unless it failed after it was cancelled. */
 	int (*run)(struct job *j, struct err *e);
+	/* Called once before done(), with the turn if it had one: nothing else has begun yet. NULL: none. */
+	void (*ended)(struct job *j, int result, const struct err *e);
 	/* Called once with no locks held: @result 0 or a negative errno, then with @e filled. May free the job. */
 	void (*done)(struct job *j, int result, const struct err *e);
 

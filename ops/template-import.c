@@ -116,7 +116,7 @@ static int take_version(struct template *t, const char *digest, struct version *
 	struct version *v;
 	int r;
 
-	memcpy(fresh->digest, digest, sizeof(fresh->digest));
+	(void)snprintf(fresh->digest, sizeof(fresh->digest), "%.*s", DIGEST_SHORT, digest);
 	pthread_mutex_lock(&template_lock);
 	memcpy(before, t->digest, sizeof(before));
 	for (v = t->versions; v && strcmp(v->digest, digest) != 0; v = v->next)
@@ -169,7 +169,7 @@ static int import_parts(struct template *t, const struct parts *p, const struct 
 		r = name_version(t, hex, e);
 	}
 	digest_free(digest);
-	if (r == 0)
+	if (r == 0 && fresh)
 		return take_version(t, hex, fresh, e);
 	version_free(fresh);
 	(void)file_remove_tree(t->dir_fd, "versions/import",

@@ -325,6 +325,7 @@ int dmdev_remove(const char *name, struct err *e)
 	lock();
 	r = read_state(name, &state, e);
 	if (r == 0 && state.exists) {
+		/* cppcheck-suppress unreadVariable; open until the end: the device goes at its close */
 		AUTO_FD fd = open_node(state.dev);
 		AUTO_TASK t = task_new(DM_DEVICE_REMOVE, name);
 

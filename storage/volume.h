@@ -23,7 +23,7 @@ struct volume_spec {
 	const char *dir;  /* its absolute path: for QEMU and for backing-file names */
 	const char *base; /* absolute path of the template's root image; never written */
 	uint64_t
-	    size_bytes; /* of the disk that the guest sees; at least the base's length, a multiple of 1 MiB */
+		size_bytes; /* of the disk that the guest sees; at least the base's length, a multiple of 1 MiB */
 };
 
 enum volume_format { VOLUME_RAW, VOLUME_QCOW2 };

@@ -49,8 +49,8 @@ struct vm_spec {
 	uint64_t memory_mib;
 	const char *kernel; /* path; the driver opens it */
 	const char *initrd;
-	const char
-	    *cmdline; /* the template's and ops's part; the driver adds console, tsc_early_khz, … */
+	const char *
+		cmdline; /* the template's and ops's part; the driver adds console, tsc_early_khz, … */
 	const char *disk; /* block device or image file */
 	enum vm_disk_format disk_format;
 	enum vm_net_kind net;
@@ -61,8 +61,8 @@ struct vm_spec {
 	int netns_fd;    /* namespace that the VMM runs in; -1: ours */
 	int console_fd; /* regular file opened O_WRONLY|O_APPEND: everything the guest writes to its serial line; borrowed */
 	int stderr_fd;  /* the VMM's own messages; borrowed */
-	const char
-	    *run_dir; /* directory for the driver's sockets; at most 80 bytes; outlives the VM */
+	const char *
+		run_dir; /* directory for the driver's sockets; at most 80 bytes; outlives the VM */
 	const char *cgroup; /* NULL: none */
 };
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # tests/cases/badhost.sh - what is missing, full, broken or in the way on the host; and daemons that die
 # needs: root fuse tcg netns
-# proves:
+# proves: 7 12 25 32 34 35 36 37 40 42 48 59
 # shellcheck disable=SC2016,SC2012 # what stands in '…' is for another shell; the names in listings are our own
 set -u
 # shellcheck source=tests/tap.sh

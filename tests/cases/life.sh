@@ -3,7 +3,7 @@
 # tests/cases/life.sh - the life of a sandbox with a real guest: every verb in every state, every way to end
 # needs: fuse tcg
 # timeout: 400
-# proves:
+# proves: 10 11 20 22 51 52 54 55 61 65 67 68 75 77 81
 # shellcheck disable=SC2016,SC2012 # what stands in '…' is for another shell; the names in listings are our own
 set -u
 # shellcheck source=tests/tap.sh

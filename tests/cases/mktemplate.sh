@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # needs:
-# proves:
+# proves: 8 18
 # sbx-mktemplate: what it writes, that it refuses what it should, and that a failure leaves nothing. Boots nothing.
 #
 # A small kernel of our own stands in for a real one, in each compression; the real one is looked at where

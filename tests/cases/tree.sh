@@ -5,7 +5,7 @@
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 # shellcheck disable=SC2010,SC2012 # the names in a listing are our own
 # shellcheck disable=SC2317 # functions are called through ok, fails and wait_for
-# proves:
+# proves: 13 46 47 60 77
 set -u
 # shellcheck source=tests/tap.sh
 . "$TOP/tests/tap.sh"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # needs: tcg
 # timeout: 900
-# proves:
+# proves: 30 46 52 81
 # The QEMU driver with a real kernel: start, console, disk, network, freeze and thaw, all the ways to end,
 # failing starts, a daemon that comes back, and that nothing is left or written meanwhile. Needs no root.
 . "$TOP/tests/tap.sh"
@@ -50,7 +50,7 @@ vm() {
 	vm_status=0
 	"$helper" "$dir" "${vm_kernel:-$kernel}" "$PWD/initrd" "$@" >"$dir/out" 2>&1 || vm_status=$?
 	cat "$dir/out"
-	return $vm_status
+	return "$vm_status"
 }
 
 # Nothing of ours runs any more, and no socket or FIFO is left.

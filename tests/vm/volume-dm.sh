@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # tests/vm/volume-dm.sh - the dm store through storage/volume.h, as root on a test host with device-mapper
 # needs: root dm
+# proves: 44 64 65
 #
 #   make build/tests/vm/helper-volume && tests/host/run tests/vm/volume-dm.sh
 #
