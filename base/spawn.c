@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 enum {
+	KERNEL_SIGNALS = 64, /* numbers from 1 on */
 	ALL_FDS = PROC_FD_FIRST + PROC_FDS_MAX,
 	CHILD_FAILED = 127, /* exit status nobody sees: the pipe tells more */
 };
@@ -113,12 +115,17 @@ static int child_place_fds(const struct plan *p, int *report_fd)
 /* What we handle or ignore is not the program's business; exec alone would pass on what is ignored. */
 static void child_reset_signals(const sigset_t *empty)
 {
-	struct sigaction def;
+	const struct {
+		void (*handler)(int);
+		unsigned long flags;
+		void (*restorer)(void);
+		uint64_t mask;
+	} def = {.handler = SIG_DFL}; /* the kernel's struct sigaction */
 
-	memset(&def, 0, sizeof(def));
-	def.sa_handler = SIG_DFL;
-	for (int sig = 1; sig < NSIG; sig++)
-		(void)sigaction(sig, &def, NULL);        /* KILL, STOP and libc's own refuse */
+	/* The C library keeps 32 and 33 to itself, and some that started us left them ignored: hence the raw call. */
+	for (int sig = 1; sig <= KERNEL_SIGNALS; sig++)
+		(void)syscall(SYS_rt_sigaction, sig, &def, NULL,
+			      sizeof(def.mask));         /* KILL and STOP refuse */
 	(void)pthread_sigmask(SIG_SETMASK, empty, NULL); /* cannot fail */
 }
 
