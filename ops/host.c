@@ -172,6 +172,16 @@ static int instance_load(struct err *e)
 	return 0;
 }
 
+/* The instance as a number: different for different daemons. */
+static uint32_t instance_number(void)
+{
+	uint32_t n = 0;
+
+	for (const char *at = host.instance; *at; at++)
+		n = n * 31 + (unsigned char)*at;
+	return n;
+}
+
 /* Sockets need short paths, and nothing of them is wanted after a reboot. */
 static int run_dir_make(struct err *e)
 {
@@ -267,7 +277,7 @@ int host_init(const struct host_options *o, struct err *e)
 		r = drivers_choose(o, e);
 	if (r < 0)
 		return r;
-	slots_init(host.slots_total);
+	slots_init(host.slots_total, instance_number());
 	cgroup_init(host.instance);
 	r = serial_init(e);
 	if (r == 0)

@@ -435,26 +435,32 @@ static void set_gone(struct sbx *s, bool gone)
 	pthread_mutex_unlock(&s->lock);
 }
 
+int registry_retire(struct sbx *s, struct err *e)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&define_lock);
+	if (!s->gone) { /* else NAME~SERIAL: its teardown failed before */
+		set_gone(s, true);
+		r = s->damaged ? 0 : record_save(s, e);
+		if (r < 0) {
+			set_gone(s, false);
+		} else {
+			pthread_mutex_lock(&registry_lock);
+			name_remove(s);
+			pthread_mutex_unlock(&registry_lock);
+		}
+	}
+	pthread_mutex_unlock(&define_lock);
+	return r;
+}
+
 int registry_remove(struct sbx *s, struct err *e)
 {
 	int r;
 
 	if (registry_is_protected(s))
 		return err_set(e, EPERM, "it is protected; set protect=no first");
-	pthread_mutex_lock(&define_lock);
-	if (s->gone) { /* NAME~SERIAL: its teardown failed before, try it again */
-		pthread_mutex_unlock(&define_lock);
-		return lifecycle_destroy_later(s, e);
-	}
-	set_gone(s, true);
-	r = s->damaged ? 0 : record_save(s, e);
-	if (r < 0) {
-		set_gone(s, false);
-	} else {
-		pthread_mutex_lock(&registry_lock);
-		name_remove(s);
-		pthread_mutex_unlock(&registry_lock);
-	}
-	pthread_mutex_unlock(&define_lock);
+	r = registry_retire(s, e);
 	return r < 0 ? r : lifecycle_destroy_later(s, e);
 }

@@ -45,6 +45,12 @@ int registry_rename(struct sbx *s, const char *name, struct err *e);
 int registry_set_owner(struct sbx *s, uid_t uid, gid_t gid, mode_t mode, struct err *e);
 
 /**
+ * registry_retire() - Free its name, durably: from here on there is only the way down
+ * Return: 0, also when that was done before; -EIO, … when the intent could not be written: nothing has changed then.
+ */
+int registry_retire(struct sbx *s, struct err *e);
+
+/**
  * registry_remove() - What rmdir does: the name is free when it returns, the teardown goes on behind it
  * Return: 0; -EPERM protected; -EIO when not even the intent could be written.
  */

@@ -10,9 +10,10 @@ static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool taken[SLOTS_MAX];
 static uint32_t total, used, next;
 
-void slots_init(uint32_t count)
+void slots_init(uint32_t count, uint32_t first)
 {
 	total = count < SLOTS_MAX ? count : SLOTS_MAX;
+	next = total ? first % total : 0;
 }
 
 int slots_take(uint32_t *ret_index, struct err *e)

@@ -11,8 +11,11 @@ enum {
 	SLOTS_MAX = 65536,
 };
 
-/* Once: how many there are, SLOTS_MAX at most. */
-void slots_init(uint32_t count);
+/*
+ * Once: how many there are, SLOTS_MAX at most. @first: the first to take, modulo that; daemons that begin at
+ * different ones do not try for the same addresses.
+ */
+void slots_init(uint32_t count, uint32_t first);
 
 /* Take a free one, the one after the last taken, so that an index rests before it comes again. Return: 0; -ENOSPC. */
 int slots_take(uint32_t *ret_index, struct err *e);

@@ -76,7 +76,9 @@ int run_thaw(struct verb_call *c, struct err *e)
 
 int run_destroy(struct verb_call *c, struct err *e)
 {
-	return lifecycle_destroy(c->sbx, e);
+	int r = registry_retire(c->sbx, e);
+
+	return r < 0 ? r : lifecycle_destroy(c->sbx, e);
 }
 
 int run_exec(struct verb_call *c, struct err *e)

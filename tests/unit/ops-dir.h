@@ -67,7 +67,7 @@ static inline int ops_dir_make(void **state)
 	(void)snprintf(host.vm_why, sizeof(host.vm_why), "no VMM in this test");
 	(void)snprintf(host.volume_why, sizeof(host.volume_why), "no store in this test");
 	(void)snprintf(host.net_why, sizeof(host.net_why), "no network in this test");
-	slots_init(16);
+	slots_init(16, 0);
 	assert_int_equal(serial_init(&e), 0);
 	assert_int_equal(template_init(&e), 0);
 	return registry_load(&e);

@@ -20,7 +20,7 @@ static void test_take(void **state)
 	struct err e = {0};
 
 	(void)state;
-	slots_init(TOTAL);
+	slots_init(TOTAL, 0);
 	for (uint32_t i = 0; i < TOTAL; i++) {
 		assert_int_equal(slots_take(&index, &e), 0);
 		assert_int_equal(index, i);
