@@ -204,12 +204,14 @@ static int file_down(const struct volume_spec *s, struct volume *v, const struct
 {
 	enum volume_format format;
 	const char *name = data_find(s, &format);
-	AUTO_FD fd = -1;
+	AUTO_LOCK fd = -1;
 	int r;
 
 	(void)d; /* nothing here takes long */
-	if (v)
-		fd_close(steal_fd(&v->data_fd));
+	if (v) {
+		store_unlock(&v->data_fd);
+		v->data_fd = -1;
+	}
 	/* Whoever still has it locked, a VMM for one, has it attached. */
 	r = name ? store_lock(s, name, &fd, e) : 0;
 	if (r < 0 && r != -ENOENT)
@@ -226,7 +228,7 @@ static int file_destroy(const struct volume_spec *s, struct err *e)
 
 	store_abort(s, temp_name);
 	while (r == 0 && (name = data_find(s, &format))) {
-		AUTO_FD fd = -1;
+		AUTO_LOCK fd = -1;
 
 		r = store_lock(s, name, &fd, e);
 		if (r == 0)

@@ -325,7 +325,7 @@ static int wait_unlocked(const struct volume_spec *s, const struct deadline *d, 
 {
 	struct deadline limit = deadline_within(d, STORE_WAIT_MS);
 	AUTO_FD uevents = uevent_open();
-	AUTO_FD fd = openat(s->dir_fd, cow_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_LOCK fd = openat(s->dir_fd, cow_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	int r;
 
 	if (fd < 0)
@@ -397,7 +397,7 @@ static int snap_up(const struct volume_spec *s, const struct deadline *d, struct
 
 static int snap_destroy(const struct volume_spec *s, struct err *e)
 {
-	AUTO_FD fd = -1;
+	AUTO_LOCK fd = -1;
 	int r;
 
 	store_abort(s, cow_temp);

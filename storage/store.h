@@ -49,6 +49,13 @@ void store_abort(const struct volume_spec *s, const char *temp);
  */
 int store_lock(const struct volume_spec *s, const char *name, int *ret_fd, struct err *e);
 
+/*
+ * Give such a lock up and close its descriptor (-1: none). Closing alone would not do: a child that is between
+ * fork and exec has a copy of the descriptor, and the lock would stay until that is gone too.
+ */
+void store_unlock(const int *fd);
+#define AUTO_LOCK __attribute__((cleanup(store_unlock))) int
+
 /* Remove a file of the data, durably. Return: 0, also when it was not there. */
 int store_unlink(const struct volume_spec *s, const char *name, struct err *e);
 

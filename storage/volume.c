@@ -56,7 +56,7 @@ void store_volume_free(struct volume *v)
 {
 	if (!v)
 		return;
-	fd_close(v->data_fd);
+	store_unlock(&v->data_fd);
 	fd_close(v->loop_fd);
 	loop_base_put(v->base);
 	loop_base_put(v->zero);
@@ -132,10 +132,19 @@ int store_lock(const struct volume_spec *s, const char *name, int *ret_fd, struc
 		return err_set(e, EBUSY, "the disk's data %s/%s is attached already", s->dir, name);
 	}
 	r = check_other_locks(s, name, fd, e);
-	if (r < 0)
+	if (r < 0) {
+		(void)flock(fd, LOCK_UN); /* cannot fail for a file that is open */
 		return r;
+	}
 	*ret_fd = steal_fd(&fd);
 	return 0;
+}
+
+void store_unlock(const int *fd)
+{
+	if (*fd >= 0)
+		(void)flock(*fd, LOCK_UN); /* cannot fail for a file that is open */
+	fd_close(*fd);
 }
 
 int store_unlink(const struct volume_spec *s, const char *name, struct err *e)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -178,6 +180,29 @@ static void test_other_locks(void **state)
 	fd_close(steal_fd(&fd));
 	assert_int_equal(p->drv->down(&p->spec, NULL, &p->d, &e), 0);
 	assert_int_equal(p->drv->destroy(&p->spec, &e), 0);
+}
+
+/* Another thread may be starting a program: its child has a copy of every descriptor until exec. */
+static void test_child_between_fork_and_exec(void **state)
+{
+	struct place *p = *state;
+	struct volume *v;
+	struct err e = {0};
+	pid_t child;
+
+	assert_int_equal(p->drv->create(&p->spec, &p->d, &e), 0);
+	assert_int_equal(p->drv->up(&p->spec, &p->d, &v, &e), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		for (;;)
+			(void)pause();
+	assert_int_equal(p->drv->down(&p->spec, v, &p->d, &e), 0);
+	assert_int_equal(p->drv->up(&p->spec, &p->d, &v, &e), 0);
+	assert_int_equal(p->drv->down(&p->spec, v, &p->d, &e), 0);
+	assert_int_equal(p->drv->destroy(&p->spec, &e), 0);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
 /* down() that fails leaves the volume to its caller, who tries again. */
@@ -348,6 +373,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_life, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_probe, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_locks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_child_between_fork_and_exec, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_down_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_leftover, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_grow, setup, teardown),
