@@ -3,7 +3,7 @@
 # tests/cases/faults.sh - at fault points that a sandbox's life passes, the daemon fails, dies, hangs
 # needs: root fuse tcg faults
 # timeout: 900
-# proves:
+# proves: 14 40 44 62 67 68
 #
 # Here each name is tried once with each kind; faults-rest.sh does the same with all that is left.
 #

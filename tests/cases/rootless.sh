@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # tests/cases/rootless.sh - a daemon of an ordinary user: user networking, a store of files, no privilege
 # needs: fuse tcg
-# proves:
+# proves: 61 62 75
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 set -u
 # shellcheck source=tests/tap.sh

@@ -3,7 +3,7 @@
 # tests/vm/daemon-vm.sh - the whole daemon on a host with KVM and device-mapper, which it finds out itself
 # needs: root dm kvm fuse
 # timeout: 1500
-# proves:
+# proves: 32 34 36 44 62 64 65 66 67 68 81
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 # shellcheck disable=SC2034 # the variables are read in tests/sbx.sh
 set -u
