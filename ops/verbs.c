@@ -152,6 +152,12 @@ void verb_help(enum command_target target, struct buf *b)
 		if (!(v->flags & VERB_HIDDEN))
 			buf_addf(b, "  %s%s%s\n      %s\n", v->name, v->args[0] ? " " : "", v->args,
 				 v->help);
+	buf_adds(
+		b,
+		"  async COMMAND\n      return once it is accepted; job, last_error and events tell the outcome\n");
+	if (target == COMMAND_HOST_CTL)
+		buf_adds(b, "  VERB NAME… [ARGUMENT…], VERB label=KEY=VALUE [ARGUMENT…]\n"
+			    "      a sandbox's verb on each of them, side by side\n");
 }
 
 struct deadline verb_deadline(const struct verb_call *c, int64_t fallback_ms)
