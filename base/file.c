@@ -163,6 +163,22 @@ int file_open_dir(int dirfd, const char *name, int *ret_fd, struct err *e)
 	return 0;
 }
 
+int file_open_list(int dirfd, const char *name, DIR **ret, struct err *e)
+{
+	AUTO_FD fd = -1;
+	DIR *dir;
+	int r = file_open_dir(dirfd, name, &fd, e);
+
+	if (r < 0)
+		return r;
+	dir = fdopendir(fd);
+	if (!dir)
+		return err_sys(e, errno, "cannot list %s", name);
+	(void)steal_fd(&fd); /* the stream has it */
+	*ret = dir;
+	return 0;
+}
+
 int file_sync_dir(int dirfd, struct err *e)
 {
 	if (fsync(dirfd) < 0)

@@ -3,6 +3,7 @@
 #ifndef SBXFS_BASE_FILE_H
 #define SBXFS_BASE_FILE_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +38,9 @@ int file_mkdirs(const char *path, mode_t mode, struct err *e);
 
 /* Open a directory with O_CLOEXEC, for use as dirfd; @ret_fd on success only. */
 int file_open_dir(int dirfd, const char *name, int *ret_fd, struct err *e);
+
+/* Open a directory to list what is in it; closedir() is the caller's. @ret on success only. */
+int file_open_list(int dirfd, const char *name, DIR **ret, struct err *e);
 
 /* fsync a directory. */
 int file_sync_dir(int dirfd, struct err *e);

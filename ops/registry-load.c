@@ -96,18 +96,10 @@ static int load_one(uint32_t serial, struct err *e)
 int registry_load(struct err *e)
 {
 	AUTO_DIR dir = NULL;
-	int fd = -1, r = file_open_dir(host.sandboxes_fd, ".", &fd, e);
+	int r = file_open_list(host.sandboxes_fd, ".", &dir, e);
 	const struct dirent *entry;
 	uint64_t serial;
 
-	if (r < 0)
-		return r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = err_sys(e, errno, "cannot list %s/sandboxes", host.state_dir);
-		fd_close(fd);
-		return r;
-	}
 	while (r == 0 &&
 	       (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
 		if (entry->d_name[0] == '.')

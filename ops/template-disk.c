@@ -86,16 +86,9 @@ static int load_config(struct template *t, struct json_object *config, struct er
 static int load_versions(struct template *t, struct err *e)
 {
 	AUTO_DIR dir = NULL;
-	int fd = -1, r = file_open_dir(t->dir_fd, "versions", &fd, e);
+	int r = file_open_list(t->dir_fd, "versions", &dir, e);
 	const struct dirent *entry;
 
-	if (r < 0)
-		return r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		fd_close(fd);
-		return err_set(e, ENOMEM, "no memory");
-	}
 	while (r == 0 &&
 	       (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
 		struct err why = {0};

@@ -425,16 +425,9 @@ static int load_one(const char *name, struct err *e)
 int template_init(struct err *e)
 {
 	AUTO_DIR dir = NULL;
-	int fd = -1, r = file_open_dir(host.templates_fd, ".", &fd, e);
+	int r = file_open_list(host.templates_fd, ".", &dir, e);
 	const struct dirent *entry;
 
-	if (r < 0)
-		return r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		fd_close(fd);
-		return err_set(e, ENOMEM, "no memory");
-	}
 	while (r == 0 &&
 	       (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
 		if (name_is_valid(entry->d_name))
