@@ -43,7 +43,7 @@ void attr_init(void)
 
 static struct owner owner_of(const struct object *o)
 {
-	struct template_view view;
+	struct template_owner t;
 	struct owner owner = host_owner;
 
 	if (o->sbx) {
@@ -51,8 +51,8 @@ static struct owner owner_of(const struct object *o)
 		owner = (struct owner){o->sbx->uid, o->sbx->gid, o->sbx->mode, o->sbx->created_ms};
 		pthread_mutex_unlock(&o->sbx->lock);
 	} else if (o->template) {
-		template_view(o->template, &view);
-		owner = (struct owner){view.uid, view.gid, view.mode, view.created_ms};
+		t = template_owner(o->template);
+		owner = (struct owner){t.uid, t.gid, t.mode, t.created_ms};
 	}
 	return owner;
 }

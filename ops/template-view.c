@@ -50,3 +50,13 @@ void template_view(struct template *t, struct template_view *ret)
 	}
 	pthread_mutex_unlock(&template_lock);
 }
+
+struct template_owner template_owner(struct template *t)
+{
+	struct template_owner owner;
+
+	pthread_mutex_lock(&template_lock);
+	owner = (struct template_owner){t->uid, t->gid, t->mode, t->created_ms};
+	pthread_mutex_unlock(&template_lock);
+	return owner;
+}

@@ -43,6 +43,16 @@ struct template_view {
 };
 
 void template_view(struct template *t, struct template_view *ret);
+
+/* What stat shows; unlike template_view() it does not look at who uses it. */
+struct template_owner {
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
+	int64_t created_ms;
+};
+
+struct template_owner template_owner(struct template *t);
 struct lane *template_lane(struct template *t);
 
 /* Copy of its default settings; config_done() is the caller's. */
