@@ -11,6 +11,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "ops/config-json.h"
 #include "storage/volume.h"
 
 enum {
@@ -21,24 +22,6 @@ enum {
 static const char *const known[] = {
 	"name",  "uid",         "gid",        "mode",  "template", "created_ms", "started_ms",
 	"state", "exit_reason", "last_error", "token", "gone",     "storage",    "config"};
-
-static int put_config(struct json_object *o, const struct config *c)
-{
-	struct json_object *config = json_object_new_object();
-	int r = 0;
-
-	if (!config)
-		return -ENOMEM;
-	for (int i = 0; i < CONFIG_KEY_COUNT && r == 0; i++)
-		r = json_add_text(config, config_rows[i].name, c->value[i]);
-	for (const struct config_pair *p = c->pairs; p && r == 0; p = p->next)
-		r = json_add_text(config, p->key, p->value);
-	if (r < 0 || json_object_object_add(o, "config", config) < 0) {
-		json_object_put(config);
-		return -ENOMEM;
-	}
-	return 0;
-}
 
 /* What the level in the journal does not tell. */
 static const char *lasting_state(const struct sbx *s)
@@ -64,7 +47,7 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_text(o, "token", s->token);
 	r = r ? r : json_add_text(o, "storage", s->store ? s->store->name : NULL);
 	r = r ? r : json_add_bool(o, "gone", s->gone);
-	return r ? r : put_config(o, &s->config);
+	return r ? r : config_add_json(&s->config, o);
 }
 
 static int put_copies(struct json_object *o, struct json_object *from, const char *but)

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "ops/config-json.h"
 #include "ops/template-private.h"
 
 enum {
@@ -22,8 +23,7 @@ enum {
 
 static int put_members(struct json_object *o, const struct template *t)
 {
-	struct json_object *config = json_object_new_object();
-	int r = config ? json_object_object_add(o, "config", config) : -ENOMEM;
+	int r = config_add_json(&t->config, o);
 
 	r = r ? r : json_add_int(o, "serial", t->serial);
 	r = r ? r : json_add_int(o, "uid", t->uid);
@@ -31,12 +31,7 @@ static int put_members(struct json_object *o, const struct template *t)
 	r = r ? r : json_add_int(o, "mode", t->mode);
 	r = r ? r : json_add_int(o, "created_ms", t->created_ms);
 	r = r ? r : json_add_int(o, "imported_ms", t->imported_ms);
-	r = r ? r : json_add_text(o, "digest", t->digest);
-	for (int i = 0; i < CONFIG_KEY_COUNT && r == 0; i++)
-		r = json_add_text(config, config_rows[i].name, t->config.value[i]);
-	for (const struct config_pair *p = t->config.pairs; p && r == 0; p = p->next)
-		r = json_add_text(config, p->key, p->value);
-	return r;
+	return r ? r : json_add_text(o, "digest", t->digest);
 }
 
 static int save_locked(struct template *t, struct err *e)
