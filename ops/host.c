@@ -19,6 +19,7 @@
 #include "base/http.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/sum.h"
 #include "base/timefmt.h"
 #include "ops/cgroup.h"
 #include "ops/drivers.h"
@@ -172,16 +173,6 @@ static int instance_load(struct err *e)
 	return 0;
 }
 
-/* The instance as a number: different for different daemons. */
-static uint32_t instance_number(void)
-{
-	uint32_t n = 0;
-
-	for (const char *at = host.instance; *at; at++)
-		n = n * 31 + (unsigned char)*at;
-	return n;
-}
-
 /* Sockets need short paths, and nothing of them is wanted after a reboot. */
 static int run_dir_make(struct err *e)
 {
@@ -277,7 +268,7 @@ int host_init(const struct host_options *o, struct err *e)
 		r = drivers_choose(o, e);
 	if (r < 0)
 		return r;
-	slots_init(host.slots_total, instance_number());
+	slots_init(host.slots_total, sum_of(host.instance, strlen(host.instance)));
 	cgroup_init(host.instance);
 	r = serial_init(e);
 	if (r == 0)

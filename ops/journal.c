@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/sum.h"
 
 enum {
 	JOURNAL_BYTES = 512, /* one sector: what a disk writes as a whole */
@@ -30,16 +31,6 @@ static void boot_id_load(void)
 		(void)snprintf(boot_id, sizeof(boot_id), "%.36s", buf_text(&b));
 }
 
-/* FNV-1a, 32 bits: tells a torn or scribbled line from a whole one. */
-static uint32_t line_sum(const char *text, size_t len)
-{
-	uint32_t sum = 2166136261u;
-
-	for (size_t i = 0; i < len; i++)
-		sum = (sum ^ (unsigned char)text[i]) * 16777619u;
-	return sum;
-}
-
 int journal_write(const struct sbx *s, struct err *e)
 {
 	char line[JOURNAL_BYTES];
@@ -55,7 +46,7 @@ int journal_write(const struct sbx *s, struct err *e)
 		       "level=%u slot=%" PRIu32 " pid=%d start=%" PRIu64 " boot=%s", s->level,
 		       s->slot.index, (int)s->vm_id.pid, s->vm_id.start, boot_id);
 	len += snprintf(line + len, sizeof(line) - (size_t)len, " sum=%08" PRIx32,
-			line_sum(line, (size_t)len));
+			sum_of(line, (size_t)len));
 	line[len] = ' ';
 	line[sizeof(line) - 1] = '\n';
 	fd = sbx_open(s, "journal", O_WRONLY | O_CREAT);
@@ -84,7 +75,7 @@ int journal_read(const struct sbx *s, struct journal *ret, struct err *e)
 	/* NOLINTBEGIN(cert-err34-c): the sum tells whether these are the numbers that were written */
 	sum_at = strstr(buf_text(&b), " sum=");
 	if (!sum_at || sscanf(sum_at, " sum=%8" SCNx32, &sum) != 1 ||
-	    sum != line_sum(buf_text(&b), (size_t)(sum_at - buf_text(&b))))
+	    sum != sum_of(buf_text(&b), (size_t)(sum_at - buf_text(&b))))
 		return err_set(e, EBADMSG, "its journal is damaged");
 	if (sscanf(buf_text(&b), "level=%u slot=%" SCNu32 " pid=%d start=%" SCNu64 " boot=%36s",
 		   &ret->level, &ret->slot, &ret->vm.pid, &ret->vm.start, boot) != 5)

@@ -25,13 +25,6 @@ enum {
 	ADOPT_MS = 10000,         /* for a running sandbox to prove that it is alive */
 };
 
-static void version_drop(struct sbx *s)
-{
-	if (s->version)
-		template_version_done(s->version);
-	free(steal_ptr(&s->version));
-}
-
 /* The lasting state that a level stands for when nothing runs. */
 static enum sbx_state resting_state(const struct sbx *s)
 {
@@ -83,7 +76,7 @@ static int start_admit(struct sbx *s, struct err *e)
 		return err_set(e, ENOTSUP, "%s", host.volume_why);
 	if (!host.net)
 		return err_set(e, ENOTSUP, "%s", host.net_why);
-	version_drop(s);
+	sbx_drop_version(s);
 	r = sbx_load_version(s, e);
 	if (r < 0)
 		return r;
@@ -122,7 +115,7 @@ static int pin_current(struct sbx *s, struct err *e)
 	memcpy(s->template_pin, s->version->pin, sizeof(s->template_pin));
 	pthread_mutex_unlock(&s->lock);
 	/* A template that is being removed looks for pins after it is marked: so the mark is looked for after pinning. */
-	version_drop(s);
+	sbx_drop_version(s);
 	return sbx_load_version(s, e);
 }
 
@@ -213,7 +206,7 @@ static int go_down(struct sbx *s, const char *reason, enum sbx_state rest, struc
 		return r;
 	}
 	promise_drop(s);
-	version_drop(s);
+	sbx_drop_version(s);
 	set_exit_reason(s, reason);
 	sbx_set_state(s, rest == SBX_ERROR ? SBX_ERROR : resting_state(s));
 	save_or_warn(s);
@@ -223,12 +216,9 @@ static int go_down(struct sbx *s, const char *reason, enum sbx_state rest, struc
 /* Ask the guest, wait for the VMM's end. Whatever goes wrong with that, force comes next. */
 static void ask_down(struct sbx *s, enum sbx_state before, const struct deadline *d)
 {
-	char addr[SLOT_ADDR_SIZE], token[GUEST_TOKEN_SIZE];
-	struct guest g = {.addr = addr, .port = s->slot.agent_port, .token = token};
+	struct guest g = sbx_agent(s);
 	struct err e = {0};
 
-	memcpy(addr, s->slot.agent_addr, sizeof(addr));
-	memcpy(token, s->token, sizeof(token));
 	if (before == SBX_FROZEN && host.vm->thaw(s->vm, d, &e) < 0)
 		log_warning("cannot thaw to shut down: %s, ignoring", e.text);
 	else if (guest_shutdown(&g, d, &e) < 0)
@@ -303,7 +293,7 @@ int lifecycle_destroy(struct sbx *s, struct err *e)
 		return r;
 	}
 	promise_drop(s);
-	version_drop(s);
+	sbx_drop_version(s);
 	sbx_name(s, name);
 	event_add(s->serial, name, "destroyed", "%s", "");
 	lane_close(&s->lane);

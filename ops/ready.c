@@ -211,8 +211,7 @@ static int agent_init(struct sbx *s, const struct guest *g, const struct deadlin
 
 int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
 {
-	struct guest g = {
-		.addr = s->slot.agent_addr, .port = s->slot.agent_port, .token = s->token};
+	struct guest g = sbx_agent(s);
 	int r = wait_health(s, &g, d, e);
 
 	if (r == 0)
@@ -224,8 +223,7 @@ int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
 
 int ready_again(struct sbx *s, const struct deadline *d, struct err *e)
 {
-	struct guest g = {
-		.addr = s->slot.agent_addr, .port = s->slot.agent_port, .token = s->token};
+	struct guest g = sbx_agent(s);
 	int r = guest_health(&g, d, e);
 
 	if (r == 0)

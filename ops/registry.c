@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/sum.h"
 #include "base/timefmt.h"
 #include "ops/event.h"
 #include "ops/host.h"
@@ -27,7 +28,6 @@
 #include "ops/serial.h"
 #include "ops/slots.h"
 #include "ops/steps.h"
-#include "ops/template.h"
 
 enum {
 	NAME_BUCKETS = 16384, /* power of two */
@@ -49,9 +49,7 @@ static void sbx_free(struct sbx *s)
 {
 	record_forget(s);
 	config_done(&s->config);
-	if (s->version)
-		template_version_done(s->version);
-	free(s->version);
+	sbx_drop_version(s);
 	fd_close(s->console_fd);
 	free(s->dir);
 	pthread_mutex_destroy(&s->lock);
@@ -91,11 +89,7 @@ struct sbx *sbx_new(uint32_t serial, struct err *e)
 
 static struct sbx **bucket_of(const char *name)
 {
-	uint32_t sum = 2166136261u;
-
-	for (; *name; name++)
-		sum = (sum ^ (unsigned char)*name) * 16777619u;
-	return &buckets[sum & (NAME_BUCKETS - 1)];
+	return &buckets[sum_of(name, strlen(name)) & (NAME_BUCKETS - 1)];
 }
 
 /* With the registry lock. */

@@ -154,6 +154,12 @@ void sbx_set_error(struct sbx *s, const char *text)
 	sbx_changed(s);
 }
 
+struct guest sbx_agent(const struct sbx *s)
+{
+	return (struct guest){
+		.addr = s->slot.agent_addr, .port = s->slot.agent_port, .token = s->token};
+}
+
 int sbx_running_guest(struct sbx *s, char addr[SLOT_ADDR_SIZE], char token[GUEST_TOKEN_SIZE],
 		      struct guest *ret, struct err *e)
 {

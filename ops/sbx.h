@@ -169,6 +169,9 @@ void sbx_set_error(struct sbx *s, const char *text);
 /* The store of its data, or the one that would be used; NULL when this host has none. */
 const struct volume_driver *sbx_store(struct sbx *s);
 
+/* How to reach its agent, with the turn; borrows from @s. */
+struct guest sbx_agent(const struct sbx *s);
+
 /**
  * sbx_running_guest() - How to reach the agent of a running sandbox
  * @addr, @token: filled; the guest borrows them

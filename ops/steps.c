@@ -50,6 +50,13 @@ int sbx_load_version(struct sbx *s, struct err *e)
 	return r;
 }
 
+void sbx_drop_version(struct sbx *s)
+{
+	if (s->version)
+		template_version_done(s->version);
+	free(steal_ptr(&s->version));
+}
+
 /*
  * For the store; spec.dir_fd is the caller's to close. Going down works without a version: everything is
  * found by its names.

@@ -58,5 +58,6 @@ int steps_adopt(struct sbx *s, const struct deadline *d, struct err *e);
 
 /* What it starts from, looked up once a turn: s->version. Return: 0; -ENOENT with how to make it. */
 int sbx_load_version(struct sbx *s, struct err *e);
+void sbx_drop_version(struct sbx *s); /* the next load looks it up anew */
 
 #endif
