@@ -61,6 +61,8 @@ static const struct file sbx_files[] = {
 	{"token", 0400, 0, text_token, 0, NODE_ROOT, "the guest agent's access token"},
 	{"net", 0555, FILE_DIR, NULL, 0, NODE_NET_FILE, "how it is reached"},
 	{"help", 0444, FILE_FIXED, sbx_help, 0, NODE_ROOT, "this text"},
+	{"snapshot", 0666, FILE_COMMANDS | FILE_POLLABLE, text_snapshot, COMMAND_SBX_SNAPSHOT, NODE_ROOT,
+	 "its snapshots; write create, rollback, delete, export, import, commit"},
 	{NULL, 0, 0, NULL, 0, NODE_ROOT, NULL}
 };
 
@@ -232,6 +234,8 @@ static int sbx_help(const struct object *o, struct buf *b)
 	help_rows(NODE_NET_FILE, "net/", b);
 	buf_adds(b, "\nCommands (ctl):\n");
 	verb_help(COMMAND_SBX_CTL, b);
+	buf_adds(b, "\nCommands (snapshot; in ctl after the word snapshot):\n");
+	verb_help(COMMAND_SBX_SNAPSHOT, b);
 	help_keys(b);
 	return 0;
 }
@@ -244,11 +248,11 @@ static void dump_files(enum node_kind kind, const char *prefix, struct buf *b)
 		buf_addf(b, "file %s%s\n", prefix, f->name);
 }
 
-static void dump_verbs(enum command_target target, struct buf *b)
+static void dump_verbs(enum command_target target, const char *prefix, struct buf *b)
 {
 	for (const struct verb *v = verb_table(target); v && v->name; v++)
 		if (!(v->flags & VERB_HIDDEN))
-			buf_addf(b, "verb %s\n", v->name);
+			buf_addf(b, "verb %s%s\n", prefix, v->name);
 }
 
 void files_dump(struct buf *b)
@@ -257,9 +261,10 @@ void files_dump(struct buf *b)
 	dump_files(NODE_TEMPLATE_FILE, "", b);
 	dump_files(NODE_SBX_FILE, "", b);
 	dump_files(NODE_NET_FILE, "net/", b);
-	dump_verbs(COMMAND_HOST_CTL, b);
-	dump_verbs(COMMAND_TEMPLATE_CTL, b);
-	dump_verbs(COMMAND_SBX_CTL, b);
+	dump_verbs(COMMAND_HOST_CTL, "", b);
+	dump_verbs(COMMAND_TEMPLATE_CTL, "", b);
+	dump_verbs(COMMAND_SBX_CTL, "", b);
+	dump_verbs(COMMAND_SBX_SNAPSHOT, "snapshot ", b);
 	for (int i = 0; i < CONFIG_KEY_COUNT; i++)
 		buf_addf(b, "key %s\n", config_rows[i].name);
 	text_dump_keys(b);

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/timefmt.h"
 #include "ops/host.h"
+#include "ops/snapshot.h"
 
 struct key {
 	const char *name;
@@ -359,6 +360,12 @@ static int add_word(const char *word, struct buf *b)
 {
 	if (word[0])
 		buf_addf(b, "%s\n", word);
+	return 0;
+}
+
+int text_snapshot(const struct object *o, struct buf *b)
+{
+	snapshot_render(o->sbx, b);
 	return 0;
 }
 

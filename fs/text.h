@@ -21,6 +21,7 @@ int text_state(const struct object *o, struct buf *b);
 int text_status(const struct object *o, struct buf *b);
 int text_status_json(const struct object *o, struct buf *b);
 int text_config(const struct object *o, struct buf *b);
+int text_snapshot(const struct object *o, struct buf *b);
 int text_token(const struct object *o, struct buf *b);
 int text_net_address(const struct object *o, struct buf *b);
 int text_net_gateway(const struct object *o, struct buf *b);

@@ -79,6 +79,17 @@ int guest_exec(const struct guest *g, const struct guest_command *c, const struc
 /* Flush the guest's dirty pages. Return: 0; -EHOSTDOWN; -ETIMEDOUT; -ECANCELED; -EIO. */
 int guest_sync(const struct guest *g, const struct deadline *d, struct err *e);
 
+/**
+ * guest_fsfreeze() - Flush the guest's file systems and hold all writes to them
+ * @hold_ms: the guest lets go by itself when so much time of its own has passed, whatever becomes of us
+ * Return: 0; -ENOTSUP an agent that does not know how, or nothing that can be frozen; -EHOSTDOWN; -ETIMEDOUT; -ECANCELED; -EIO: then
+ *         nothing is held.
+ */
+int guest_fsfreeze(const struct guest *g, int64_t hold_ms, const struct deadline *d, struct err *e);
+
+/* Let writes go on. Return: 0, also when nothing was held; as guest_sync(). */
+int guest_fsthaw(const struct guest *g, const struct deadline *d, struct err *e);
+
 /* Ask the guest to shut down; it has begun when this returns 0. */
 int guest_shutdown(const struct guest *g, const struct deadline *d, struct err *e);
 

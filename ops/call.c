@@ -107,8 +107,28 @@ static int take_options(struct line *l, struct err *e)
 	return 0;
 }
 
+/* The word after a group's name, in .ctl after that and the names, says which verb it is. It is taken out of argv. */
+static int take_group(struct line *l, enum command_target target, struct err *e)
+{
+	const struct verb *below = NULL;
+	int i = target == COMMAND_HOST_CTL ? 1 : 0, last = target == COMMAND_HOST_CTL ? l->argc : 1;
+
+	if (!(l->verb->flags & VERB_GROUP))
+		return 0;
+	for (; i < last && i < l->argc && !below; i++)
+		below = verb_find_below(l->verb, l->argv[i]);
+	if (!below)
+		return err_set(e, EINVAL, "%s: no command of it is given (help lists them)",
+			       l->verb->name);
+	l->names = --i;
+	memmove(l->argv + i, l->argv + i + 1, (size_t)(l->argc - i) * sizeof(*l->argv));
+	l->argc--;
+	l->verb = below;
+	return 0;
+}
+
 /* argv gets an array of its own, so that names can be cut off its front while words keeps the memory. */
-static int take_words(struct line *l, const char *rest, struct err *e)
+static int take_words(struct line *l, enum command_target target, const char *rest, struct err *e)
 {
 	int count, r = words_split(rest, &l->words, &count, e);
 
@@ -119,7 +139,8 @@ static int take_words(struct line *l, const char *rest, struct err *e)
 		return err_set(e, ENOMEM, "no memory");
 	memcpy(l->argv, l->words, (size_t)count * sizeof(*l->argv));
 	l->argc = count;
-	return take_options(l, e);
+	r = take_group(l, target, e);
+	return r < 0 ? r : take_options(l, e);
 }
 
 int line_parse(enum command_target target, const char *text, struct line **ret, struct err *e)
@@ -136,7 +157,7 @@ int line_parse(enum command_target target, const char *text, struct line **ret, 
 	else if (l->verb->flags & VERB_RAW)
 		l->rest = rest;
 	else
-		r = take_words(l, rest, e);
+		r = take_words(l, target, rest, e);
 	if (r < 0) {
 		line_put(l);
 		return r;
@@ -209,7 +230,7 @@ static void job_show(struct call *c, enum job_shown state)
 	if (state == JOB_RUNNING || s->job.id == c->id || s->job.id == 0 ||
 	    s->job.state >= JOB_DONE) {
 		s->job.id = c->id;
-		(void)snprintf(s->job.verb, sizeof(s->job.verb), "%s", c->line->verb->name);
+		(void)snprintf(s->job.verb, sizeof(s->job.verb), "%s", verb_shown(c->line->verb));
 		s->job.state = state;
 		s->job.since_ms = wall_ms();
 	}
@@ -269,7 +290,7 @@ static void call_job_ended(struct job *j, int result, const struct err *e)
 			sbx_set_error(c->sbx, e->text);
 		event_add(c->sbx->serial, c->name, "job",
 			  ",\"id\":%" PRIu64 ",\"verb\":\"%s\",\"result\":\"%s\"", c->id,
-			  c->line->verb->name, result < 0 ? err_name(-result) : "ok");
+			  verb_shown(c->line->verb), result < 0 ? err_name(-result) : "ok");
 	}
 }
 

@@ -17,6 +17,7 @@ struct line {
 	char *text;   /* owned copy of the line; rest points into it */
 	char **argv;  /* words after the verb and the names, options taken out */
 	int argc;
+	int names; /* with a group's verb in .ctl: how many words in front are names */
 	const char *rest;
 	int64_t timeout_ms; /* -1: not given */
 	bool async;

@@ -20,8 +20,10 @@ enum {
 
 /* Members that this version writes; all others are kept as they were, and within config likewise. */
 static const char *const known[] = {
-	"name",  "uid",         "gid",        "mode",  "template", "created_ms", "started_ms",
-	"state", "exit_reason", "last_error", "token", "gone",     "storage",    "config"};
+	"name",       "uid",        "gid",     "mode",        "template",
+	"created_ms", "started_ms", "state",   "exit_reason", "last_error",
+	"token",      "gone",       "storage", "data",        "snapshot_parent",
+	"config"};
 
 /* What the level in the journal does not tell. */
 static const char *lasting_state(const struct sbx *s)
@@ -46,6 +48,8 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_text(o, "last_error", s->last_error);
 	r = r ? r : json_add_text(o, "token", s->token);
 	r = r ? r : json_add_text(o, "storage", s->store ? s->store->name : NULL);
+	r = r ? r : json_add_text(o, "data", s->data_dir);
+	r = r ? r : json_add_text(o, "snapshot_parent", s->snapshot_parent);
 	r = r ? r : json_add_bool(o, "gone", s->gone);
 	return r ? r : config_add_json(&s->config, o);
 }
@@ -176,6 +180,11 @@ int record_load(struct sbx *s, struct err *e)
 	copy_text(s->last_error, sizeof(s->last_error), o, "last_error");
 	copy_text(s->token, sizeof(s->token), o, "token");
 	s->store = store_named(json_text_at(o, "storage", ""));
+	copy_text(s->data_dir, sizeof(s->data_dir), o, "data");
+	copy_text(s->snapshot_parent, sizeof(s->snapshot_parent), o, "snapshot_parent");
+	if (s->data_dir[0] && (strncmp(s->data_dir, "data.", 5) != 0 ||
+			       strspn(s->data_dir + 5, "0123456789") != strlen(s->data_dir + 5)))
+		return err_set(e, EBADMSG, "its record names a directory that is none of its own");
 	s->gone = json_bool_at(o, "gone", false);
 	s->state = strcmp(json_text_at(o, "state", ""), "error") == 0 ? SBX_ERROR : SBX_CREATED;
 	s->was_frozen = strcmp(json_text_at(o, "state", ""), "frozen") == 0;

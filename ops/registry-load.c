@@ -23,6 +23,7 @@
 #include "ops/registry-private.h"
 #include "ops/serial.h"
 #include "ops/slots.h"
+#include "ops/snapshot.h"
 #include "ops/steps.h"
 
 static void quarantine(struct sbx *s, const struct err *e)
@@ -88,6 +89,8 @@ static int load_one(uint32_t serial, struct err *e)
 		quarantine(s, &why);
 	else
 		load_journal(s);
+	if (r == 0 && snapshot_load(s, &why) < 0)
+		quarantine(s, &why);
 	r = registry_add(s);
 	sbx_put(s);
 	return r < 0 ? err_set(e, ENOMEM, "no memory") : 0;

@@ -27,6 +27,7 @@
 #include "ops/record.h"
 #include "ops/serial.h"
 #include "ops/slots.h"
+#include "ops/snapshot.h"
 #include "ops/steps.h"
 
 enum {
@@ -48,6 +49,7 @@ struct sbx *sbx_get(struct sbx *s)
 static void sbx_free(struct sbx *s)
 {
 	record_forget(s);
+	snapshot_list_free(s);
 	config_done(&s->config);
 	sbx_drop_version(s);
 	fd_close(s->console_fd);

@@ -63,6 +63,7 @@ struct writer {
 	gid_t groups[64]; /* supplementary */
 };
 
+struct snapshot;
 struct volume;
 struct volume_driver;
 struct vm;
@@ -94,12 +95,15 @@ struct sbx {
 	struct config config; /* [lock]; changed only with the turn */
 	char template_pin[NAME_MAX_LEN + 1 +
 			  13]; /* [lock] NAME@DIGEST12 since the first start, "" before */
+	char data_dir[16];     /* [turn] of its disk's data, below dir: data.h; "" for dir itself */
+	struct snapshot *snapshots;             /* [lock] oldest first; snapshot.h; owned */
+	char snapshot_parent[NAME_MAX_LEN + 1]; /* [lock] the one that it goes on from; "" none */
 	int64_t created_ms, started_ms, active_ms; /* [lock] wall clock, 0: never */
 	char exit_reason[32];                      /* [lock] "" while it runs for the first time */
 	char last_error[512];                      /* [lock] */
 	struct {
 		uint64_t id; /* 0: there was none */
-		char verb[16];
+		char verb[24];
 		enum job_shown { JOB_RUNNING, JOB_QUEUED, JOB_DONE, JOB_FAILED } state;
 		int64_t since_ms;
 	} job;                        /* [lock] the last lifecycle command */

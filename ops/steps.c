@@ -20,6 +20,7 @@
 #include "ops/ready.h"
 #include "ops/record.h"
 #include "ops/slots.h"
+#include "ops/steps-private.h"
 #include "ops/template.h"
 #include "ops/watch.h"
 
@@ -57,31 +58,6 @@ void sbx_drop_version(struct sbx *s)
 	free(steal_ptr(&s->version));
 }
 
-/*
- * For the store; spec.dir_fd is the caller's to close. Going down works without a version: everything is
- * found by its names.
- */
-static struct volume_spec volume_spec(struct sbx *s)
-{
-	struct volume_spec spec = {.instance = host.instance, .serial = s->serial, .dir = s->dir};
-
-	spec.dir_fd = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
-
-	if (sbx_load_version(s, NULL) == 0) {
-		pthread_mutex_lock(&s->lock);
-		spec.size_bytes = template_disk_mb(&s->config, s->version) << 20;
-		pthread_mutex_unlock(&s->lock);
-		spec.base = s->version->rootfs;
-	}
-	return spec;
-}
-
-/* A driver that an earlier daemon had and this one has not: what it made stays until it is there again. */
-static int check_driver(const void *driver, const char *why, struct err *e)
-{
-	return driver ? 0 : err_set(e, ENOTSUP, "%s", why);
-}
-
 static int record_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	(void)d;
@@ -102,93 +78,6 @@ static int record_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	(void)d;
 	return sbx_load_version(s, e);
-}
-
-static void store_set(struct sbx *s, const struct volume_driver *store)
-{
-	pthread_mutex_lock(&s->lock);
-	s->store = store;
-	pthread_mutex_unlock(&s->lock);
-}
-
-static int data_up(struct sbx *s, const struct deadline *d, struct err *e)
-{
-	struct volume_spec spec;
-	int r = 0;
-
-	/* Written down first: only the store that made the data can find it again. */
-	if (!s->store) {
-		store_set(s, host.volume);
-		r = record_save(s, e);
-	}
-	if (r < 0)
-		return r;
-	spec = volume_spec(s);
-	r = s->store->create(&spec, d, e);
-	fd_close(spec.dir_fd);
-	return r;
-}
-
-static int data_down(struct sbx *s, const struct deadline *d, struct err *e)
-{
-	struct volume_spec spec;
-	const struct volume_driver *store = sbx_store(s);
-	int r = check_driver(store, host.volume_why, e);
-
-	(void)d;
-	if (r < 0)
-		return r;
-	spec = volume_spec(s);
-	r = store->destroy(&spec, e);
-	fd_close(spec.dir_fd);
-	if (r == 0)
-		store_set(s, NULL);
-	return r;
-}
-
-/* The next step asks for it together with its attachment. */
-static int data_adopt(struct sbx *s, const struct deadline *d, struct err *e)
-{
-	(void)s;
-	(void)d;
-	(void)e;
-	return 0;
-}
-
-static int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
-{
-	struct volume_spec spec = volume_spec(s);
-	int r = sbx_store(s)->up(&spec, d, &s->volume, e);
-
-	fd_close(spec.dir_fd);
-	return r;
-}
-
-static int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
-{
-	struct volume_spec spec;
-	const struct volume_driver *store = sbx_store(s);
-	int r = check_driver(store, host.volume_why, e);
-
-	if (r < 0)
-		return r;
-	spec = volume_spec(s);
-	r = store->down(&spec, s->volume, d, e);
-	fd_close(spec.dir_fd);
-	if (r == 0)
-		s->volume = NULL;
-	return r;
-}
-
-/* The handle is for the start of a VMM only; down() finds everything by its names. */
-static int disk_adopt(struct sbx *s, const struct deadline *d, struct err *e)
-{
-	struct volume_spec spec = volume_spec(s);
-	bool alive = sbx_store(s)->alive(&spec);
-
-	(void)d;
-	fd_close(spec.dir_fd);
-	return alive ? 0 : err_set(e, ENODEV, "its disk is not attached any more");
 }
 
 static void slot_show(struct sbx *s)
@@ -237,7 +126,7 @@ static int network_down(struct sbx *s, const struct deadline *d, struct err *e)
 
 	if (index == UINT32_MAX)
 		return 0;
-	r = check_driver(host.net, host.net_why, e);
+	r = step_check_driver(host.net, host.net_why, e);
 	if (r < 0)
 		return r;
 	s->slot.serial = s->serial;
@@ -376,7 +265,7 @@ static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 		(void)proc_find(host.vm_host.program, name, &s->vm_id); /* not found: none */
 	}
 	if (s->vm || s->vm_id.pid != 0)
-		r = check_driver(host.vm, host.vm_why, e);
+		r = step_check_driver(host.vm, host.vm_why, e);
 	if (r == 0 && (s->vm || s->vm_id.pid != 0))
 		r = host.vm->kill(s->vm, &s->vm_id, run_dir, d, e);
 	if (r < 0)

@@ -3,7 +3,7 @@
  *
  * How it works: the command line exec takes one NAME, since everything after it is the command. A verb with
  * a fixed number of arguments takes that many from the end, names before them. One that takes KEY=VALUE words has its
- * names before the first of those. Otherwise the first word is the name.
+ * names before the first of those. One of a group has them before itself. Otherwise the first word is the name.
  */
 #include "ops/targets.h"
 
@@ -108,6 +108,8 @@ static int name_count(const struct line *l)
 {
 	int n = 0;
 
+	if (l->verb->flags & VERB_SNAPSHOT)
+		return l->names;
 	if (l->verb->max_args >= 0 && l->verb->min_args == l->verb->max_args)
 		return l->argc - l->verb->min_args;
 	if (!(l->verb->flags & VERB_PAIRS))

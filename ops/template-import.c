@@ -24,24 +24,13 @@
 static const char *const part_names[] = {"rootfs.ext4", "kernel", "initrd", "template.conf"};
 
 enum {
-	PART_ROOTFS,
-	PART_KERNEL,
-	PART_INITRD,
-	PART_CONF,
-	PART_COUNT,
 	MIB = 1 << 20,
 };
 
-/* The parts as open files of the writer. */
-struct parts {
-	int fd[PART_COUNT]; /* -1: not given */
-	const char *conf;   /* text to use in place of a template.conf; NULL: the file */
-};
-
-static void parts_done(struct parts *p)
+void template_parts_done(struct template_parts *p)
 {
-	for (int i = 0; i < PART_COUNT; i++)
-		fd_close(p->fd[i]);
+	for (int i = 0; i < TEMPLATE_PART_COUNT; i++)
+		fd_close(steal_fd(&p->fd[i]));
 }
 
 static int part_check(int fd, const char *name, struct err *e)
@@ -55,20 +44,42 @@ static int part_check(int fd, const char *name, struct err *e)
 	return 0;
 }
 
-static int copy_part(int from, int dir_fd, const char *name, struct digest *digest,
-		     const struct deadline *d, struct err *e)
+/* A file of our own without a name gets one, any other is copied. Return: 0 and @ret_fd, open for writing. */
+static int place_part(int from, bool ours, int dir_fd, const char *name, const struct deadline *d,
+		      int *ret_fd, struct err *e)
 {
-	AUTO_FD to = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	struct stat st;
+	char path[40];
+	AUTO_FD to = -1;
 	int r;
 
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", from); /* fits */
+	if (ours) {
+		if (linkat(AT_FDCWD, path, dir_fd, name, AT_SYMLINK_FOLLOW) < 0)
+			return err_sys(e, errno, "cannot name %s", name);
+		*ret_fd = openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+		return *ret_fd < 0 ? err_sys(e, errno, "cannot open %s", name) : 0;
+	}
+	to = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (to < 0)
 		return err_sys(e, errno, "cannot make %s", name);
 	r = file_copy(from, to, d->cancel_fd, e);
 	if (r < 0)
 		return err_wrap(e, "%s", name);
+	*ret_fd = steal_fd(&to);
+	return 0;
+}
+
+static int copy_part(int from, bool ours, int dir_fd, const char *name, struct digest *digest,
+		     const struct deadline *d, struct err *e)
+{
+	AUTO_FD to = -1;
+	struct stat st;
+	int r = place_part(from, ours, dir_fd, name, d, &to, e);
+
+	if (r < 0)
+		return r;
 	/* A disk is whole MiB: the store lays its own blocks over it. */
-	if (strcmp(name, part_names[PART_ROOTFS]) == 0 && fstat(to, &st) == 0 &&
+	if (strcmp(name, part_names[TEMPLATE_PART_ROOTFS]) == 0 && fstat(to, &st) == 0 &&
 	    st.st_size % MIB != 0 && ftruncate(to, (st.st_size / MIB + 1) * MIB) < 0)
 		return err_sys(e, errno, "cannot round up %s", name);
 	digest_add(digest, name, strlen(name) + 1);
@@ -78,17 +89,18 @@ static int copy_part(int from, int dir_fd, const char *name, struct digest *dige
 	return r;
 }
 
-static int copy_parts(const struct parts *p, int dir_fd, struct digest *digest,
+static int copy_parts(const struct template_parts *p, int dir_fd, struct digest *digest,
 		      const struct deadline *d, struct err *e)
 {
 	int r = 0;
 
-	for (int i = 0; i < PART_COUNT && r == 0; i++)
+	for (int i = 0; i < TEMPLATE_PART_COUNT && r == 0; i++)
 		if (p->fd[i] >= 0)
-			r = copy_part(p->fd[i], dir_fd, part_names[i], digest, d, e);
+			r = copy_part(p->fd[i], p->ours[i], dir_fd, part_names[i], digest, d, e);
 	if (r == 0 && p->conf) {
 		digest_add(digest, p->conf, strlen(p->conf));
-		r = file_replace(dir_fd, part_names[PART_CONF], 0600, p->conf, strlen(p->conf), e);
+		r = file_replace(dir_fd, part_names[TEMPLATE_PART_CONF], 0600, p->conf,
+				 strlen(p->conf), e);
 	}
 	return r == 0 ? file_sync_dir(dir_fd, e) : r;
 }
@@ -140,8 +152,8 @@ static int take_version(struct template *t, const char *digest, struct version *
 	return r;
 }
 
-static int import_parts(struct template *t, const struct parts *p, const struct deadline *d,
-			struct err *e)
+static int import_parts(struct template *t, const struct template_parts *p,
+			const struct deadline *d, struct err *e)
 {
 	struct digest *digest = digest_new();
 	char hex[DIGEST_HEX_SIZE] = "";
@@ -194,12 +206,26 @@ static void import_end(struct template *t, int result, const struct err *e)
 	event_tell(t->serial, EVENT_STATUS);
 }
 
-static int open_from_dir(const char *path, const struct writer *w, struct parts *p, struct err *e)
+int template_import_parts(struct template *t, const struct template_parts *p,
+			  const struct deadline *d, struct err *e)
+{
+	struct err none = {0};
+	int r;
+
+	e = e ? e : &none;
+	import_begin(t);
+	r = import_parts(t, p, d, e);
+	import_end(t, r, e);
+	return r;
+}
+
+static int open_from_dir(const char *path, const struct writer *w, struct template_parts *p,
+			 struct err *e)
 {
 	AUTO_FD dir = -1;
 	int r = asuser_open(w, AT_FDCWD, path, O_PATH | O_DIRECTORY, &dir, e);
 
-	for (int i = 0; i < PART_COUNT && r == 0; i++) {
+	for (int i = 0; i < TEMPLATE_PART_COUNT && r == 0; i++) {
 		r = asuser_open(w, dir, part_names[i], O_RDONLY, &p->fd[i], e);
 		if (r == 0)
 			r = part_check(p->fd[i], part_names[i], e);
@@ -210,7 +236,7 @@ static int open_from_dir(const char *path, const struct writer *w, struct parts 
 int template_import(struct template *t, const char *path, const struct writer *w,
 		    const struct deadline *d, struct err *e)
 {
-	struct parts p = {.fd = {-1, -1, -1, -1}};
+	struct template_parts p = TEMPLATE_PARTS_NONE;
 	struct err none = {0};
 	int r;
 
@@ -219,13 +245,13 @@ int template_import(struct template *t, const char *path, const struct writer *w
 	r = open_from_dir(path, w, &p, e);
 	if (r == 0)
 		r = import_parts(t, &p, d, e);
-	parts_done(&p);
+	template_parts_done(&p);
 	import_end(t, r, e);
 	return r;
 }
 
 /* Kernel and initramfs that were not named come from the template `default`. */
-static int open_default(int part, struct parts *p, struct err *e)
+static int open_default(int part, struct template_parts *p, struct err *e)
 {
 	struct template_version v;
 	int r = template_version_find("default", &v, e);
@@ -233,7 +259,8 @@ static int open_default(int part, struct parts *p, struct err *e)
 	if (r < 0)
 		return err_wrap(e, "%s= was not given and the template default has none to lend",
 				part_names[part]);
-	p->fd[part] = open(part == PART_KERNEL ? v.kernel : v.initrd, O_RDONLY | O_CLOEXEC);
+	p->fd[part] =
+		open(part == TEMPLATE_PART_KERNEL ? v.kernel : v.initrd, O_RDONLY | O_CLOEXEC);
 	template_version_done(&v);
 	return p->fd[part] < 0 ? err_sys(e, errno, "cannot open the default %s", part_names[part])
 			       : 0;
@@ -243,7 +270,7 @@ int template_import_files(struct template *t, const struct template_files *f,
 			  const struct writer *w, const struct deadline *d, struct err *e)
 {
 	const char *paths[] = {f->rootfs, f->kernel, f->initrd};
-	struct parts p = {.fd = {-1, -1, -1, -1}};
+	struct template_parts p = TEMPLATE_PARTS_NONE;
 	AUTO_BUF conf = BUF_INIT;
 	struct err none = {0};
 	int r = 0;
@@ -254,7 +281,7 @@ int template_import_files(struct template *t, const struct template_files *f,
 	buf_addc(&conf, '\n');
 	p.conf = buf_text(&conf);
 	import_begin(t);
-	for (int i = PART_ROOTFS; i <= PART_INITRD && r == 0; i++) {
+	for (int i = TEMPLATE_PART_ROOTFS; i <= TEMPLATE_PART_INITRD && r == 0; i++) {
 		if (paths[i])
 			r = asuser_open(w, AT_FDCWD, paths[i], O_RDONLY, &p.fd[i], e);
 		else
@@ -264,7 +291,7 @@ int template_import_files(struct template *t, const struct template_files *f,
 	}
 	if (r == 0)
 		r = import_parts(t, &p, d, e);
-	parts_done(&p);
+	template_parts_done(&p);
 	import_end(t, r, e);
 	return r;
 }

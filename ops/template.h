@@ -99,6 +99,32 @@ struct template_files {
 int template_import_files(struct template *t, const struct template_files *f,
 			  const struct writer *w, const struct deadline *d, struct err *e);
 
+enum template_part {
+	TEMPLATE_PART_ROOTFS,
+	TEMPLATE_PART_KERNEL,
+	TEMPLATE_PART_INITRD,
+	TEMPLATE_PART_CONF,
+	TEMPLATE_PART_COUNT
+};
+
+/* The parts of a version as open files, read from offset 0. */
+struct template_parts {
+	int fd[TEMPLATE_PART_COUNT]; /* -1: not given; owned: template_parts_done() */
+	/* Made by us with O_TMPFILE in the templates' directory: it gets a name rather than being copied. */
+	bool ours[TEMPLATE_PART_COUNT];
+	const char *conf; /* text to use in place of a template.conf; NULL: the file; borrowed */
+};
+
+#define TEMPLATE_PARTS_NONE                                                                        \
+	{                                                                                          \
+		.fd = { -1, -1, -1, -1 }                                                           \
+	}
+void template_parts_done(struct template_parts *p);
+
+/* A new version from parts; rootfs, kernel and initrd must be given. With its lane's turn, as all imports. */
+int template_import_parts(struct template *t, const struct template_parts *p,
+			  const struct deadline *d, struct err *e);
+
 /* Load all; at start, before any thread. */
 int template_init(struct err *e);
 void template_done(void);

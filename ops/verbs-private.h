@@ -22,6 +22,14 @@ int run_sync(struct verb_call *c, struct err *e);
 int run_wait(struct verb_call *c, struct err *e);
 int run_cancel(struct verb_call *c, struct err *e);
 
+/* verbs-snapshot.c */
+int run_snapshot_create(struct verb_call *c, struct err *e);
+int run_snapshot_rollback(struct verb_call *c, struct err *e);
+int run_snapshot_delete(struct verb_call *c, struct err *e);
+int run_snapshot_export(struct verb_call *c, struct err *e);
+int run_snapshot_import(struct verb_call *c, struct err *e);
+int run_snapshot_commit(struct verb_call *c, struct err *e);
+
 /* verbs-config.c: set, unset and config */
 int run_change(struct verb_call *c, struct err *e);
 int run_template_change(struct verb_call *c, struct err *e);
@@ -31,5 +39,9 @@ int run_create(struct verb_call *c, struct err *e);
 int run_loglevel(struct verb_call *c, struct err *e);
 int run_shutdown(struct verb_call *c, struct err *e);
 int run_import(struct verb_call *c, struct err *e);
+
+/* verbs-template.c */
+int run_pull(struct verb_call *c, struct err *e);
+int run_check(struct verb_call *c, struct err *e);
 
 #endif

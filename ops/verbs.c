@@ -11,6 +11,7 @@
 #define ALWAYS  (~0u)
 #define RESTING (IN(SBX_CREATED) | IN(SBX_STOPPED))
 #define ALIVE   (IN(SBX_RUNNING) | IN(SBX_FROZEN))
+#define LASTING (RESTING | ALIVE | IN(SBX_PAUSED) | IN(SBX_ERROR))
 
 static const struct verb sbx_verbs[] = {
 	{ "start", "[timeout=SEC]", "build disk, network and VM, boot, and wait for the guest's agent",
@@ -33,6 +34,8 @@ static const struct verb sbx_verbs[] = {
 	  JOB_ASIDE, 0, 0, 0, false, ALWAYS, 0, 0, run_ping },
 	{ "sync", "[timeout=SEC]", "flush the guest's dirty pages to its disk",
 	  JOB_ASIDE, VERB_GUEST, 0, 0, true, IN(SBX_RUNNING), 0, IN(SBX_FROZEN), run_sync },
+	{ "snapshot", "COMMAND", "what may be written to snapshot",
+	  JOB_LIFECYCLE, VERB_GROUP, 1, -1, false, ALWAYS, 0, 0, NULL },
 	{ "set", "KEY=VALUE…", "change settings, as config does",
 	  JOB_LIFECYCLE, VERB_PAIRS, 1, -1, false, ALWAYS, 0, 0, run_change },
 	{ "unset", "KEY…", "back to the default",
@@ -43,6 +46,22 @@ static const struct verb sbx_verbs[] = {
 	  JOB_OVERTAKING, VERB_UNSEEN, 0, 0, false, ALWAYS, 0, 0, run_cancel },
 	{ "config", "", "the whole of a write to config",
 	  JOB_LIFECYCLE, VERB_HIDDEN, 0, 0, false, ALWAYS, 0, 0, run_change },
+	{ .name = NULL },
+};
+
+static const struct verb snapshot_verbs[] = {
+	{ "create", "NAME [disk|full] [timeout=SEC]", "keep the disk, or memory and all, as it is now; it goes on as it was",
+	  JOB_LIFECYCLE, VERB_SNAPSHOT, 1, 2, true, LASTING, 0, 0, run_snapshot_create },
+	{ "rollback", "NAME", "go back to it: what has changed since is lost",
+	  JOB_LIFECYCLE, VERB_SNAPSHOT, 1, 1, false, RESTING | IN(SBX_ERROR), 0, 0, run_snapshot_rollback },
+	{ "delete", "NAME", "remove it for ever",
+	  JOB_ASIDE, VERB_SNAPSHOT, 1, 1, false, ALWAYS, 0, 0, run_snapshot_delete },
+	{ "export", "NAME PATH", "write it to a new file of the host, with a digest",
+	  JOB_ASIDE, VERB_SNAPSHOT, 2, 2, false, ALWAYS, 0, 0, run_snapshot_export },
+	{ "import", "NAME PATH", "take one from such a file",
+	  JOB_LIFECYCLE, VERB_SNAPSHOT, 2, 2, false, ALWAYS, 0, 0, run_snapshot_import },
+	{ "commit", "TEMPLATE [image|full] [timeout=SEC]", "make a template of it",
+	  JOB_LIFECYCLE, VERB_SNAPSHOT, 1, 2, true, LASTING & ~IN(SBX_ERROR), 0, 0, run_snapshot_commit },
 	{ .name = NULL },
 };
 
@@ -74,6 +93,7 @@ static const struct verb template_verbs[] = {
 static const struct verb *const tables[COMMAND_TARGET_COUNT] = {
 	[COMMAND_SBX_CTL]         = sbx_verbs,
 	[COMMAND_SBX_CONFIG]      = sbx_verbs,
+	[COMMAND_SBX_SNAPSHOT]    = snapshot_verbs,
 	[COMMAND_HOST_CTL]        = host_verbs,
 	[COMMAND_TEMPLATE_CTL]    = template_verbs,
 	[COMMAND_TEMPLATE_CONFIG] = template_verbs,
@@ -107,9 +127,27 @@ const struct verb *verb_find(enum command_target target, const char *name)
 	return v && !(v->flags & VERB_HIDDEN) ? v : NULL;
 }
 
+const struct verb *verb_find_below(const struct verb *group, const char *name)
+{
+	return group->flags & VERB_GROUP ? find_in(snapshot_verbs, name) : NULL;
+}
+
+const char *verb_shown(const struct verb *v)
+{
+	static const char *const shown[] = {"snapshot-create", "snapshot-rollback",
+					    "snapshot-delete", "snapshot-export",
+					    "snapshot-import", "snapshot-commit"};
+
+	_Static_assert(sizeof(shown) / sizeof(shown[0]) + 1 ==
+			       sizeof(snapshot_verbs) / sizeof(snapshot_verbs[0]),
+		       "a name for each row");
+	return v->flags & VERB_SNAPSHOT ? shown[v - snapshot_verbs] : v->name;
+}
+
 bool verb_is_for_sbx(const struct verb *v)
 {
-	return v >= sbx_verbs && v < sbx_verbs + sizeof(sbx_verbs) / sizeof(sbx_verbs[0]);
+	return v->flags & VERB_SNAPSHOT ||
+	       (v >= sbx_verbs && v < sbx_verbs + sizeof(sbx_verbs) / sizeof(sbx_verbs[0]));
 }
 
 /* The states of a set, for a message. */

@@ -19,9 +19,11 @@ enum verb_flags {
 	VERB_HIDDEN =
 		1u
 		<< 2, /* not a word that can be written: the way of another file into the queue */
-	VERB_PAIRS = 1u << 4,   /* its arguments are KEY=VALUE words */
-	VERB_GUARDED = 1u << 3, /* EPERM while protect=yes */
-	VERB_UNSEEN = 1u << 5,  /* not shown as the sandbox's job: that stays the one before */
+	VERB_PAIRS = 1u << 4,    /* its arguments are KEY=VALUE words */
+	VERB_GUARDED = 1u << 3,  /* EPERM while protect=yes */
+	VERB_GROUP = 1u << 6,    /* its first argument is a verb of another table */
+	VERB_SNAPSHOT = 1u << 7, /* one of those of `snapshot` */
+	VERB_UNSEEN = 1u << 5,   /* not shown as the sandbox's job: that stays the one before */
 };
 
 /* One line being run: what a verb's function gets. */
@@ -55,6 +57,12 @@ const struct verb *verb_table(enum command_target target);
 const struct verb *verb_find(enum command_target target, const char *name);
 const struct verb *verb_find_hidden(enum command_target target,
 				    const char *name); /* VERB_HIDDEN ones too */
+
+/* The verb of a group's table (VERB_GROUP); NULL: there is none of that name. */
+const struct verb *verb_find_below(const struct verb *group, const char *name);
+
+/* The name that status and events show: "start", "snapshot-create". Static. */
+const char *verb_shown(const struct verb *v);
 
 /* Is it one of the sandboxes' own (which .ctl takes with names before its arguments)? */
 bool verb_is_for_sbx(const struct verb *v);

@@ -66,4 +66,22 @@ int store_open_base(const struct volume_spec *s, int *ret_fd, uint64_t *ret_byte
 int store_measure(const struct volume_spec *s, const char *name, uint64_t *ret_allocated,
 		  uint64_t *ret_length);
 
+/**
+ * store_lay() - Put @len bytes at @offset of a sparse image; what is all zeroes becomes a hole
+ * @offset, @len: multiples of 4096
+ * Return: 0; -ENOSPC; -EIO.
+ */
+int store_lay(int fd, uint64_t offset, const void *data, size_t len, struct err *e);
+
+/* The base's content into an empty image, which becomes @s->size_bytes long; holes kept. Return: 0; … */
+int store_lay_base(const struct volume_spec *s, int out_fd, const struct deadline *d,
+		   struct err *e);
+
+/**
+ * store_copy_file() - Copy the data file @name into the directory @to_fd, durably, holes kept
+ * Return: 0; -ENOENT; -ENOSPC; -ECANCELED; -EIO.
+ */
+int store_copy_file(const struct volume_spec *s, const char *name, int to_fd,
+		    const struct deadline *d, struct err *e);
+
 #endif

@@ -28,9 +28,16 @@ struct volume_spec {
 
 enum volume_format { VOLUME_RAW, VOLUME_QCOW2 };
 
+enum volume_health {
+	VOLUME_WELL,   /* or not attached */
+	VOLUME_FULL,   /* there is no room for what the guest writes; nothing is lost: grow() */
+	VOLUME_BROKEN, /* the kernel has given the store up, or its file is gone */
+};
+
 struct volume_usage {
 	uint64_t used_bytes;  /* allocated on the host's disk for this sandbox's changes */
 	uint64_t total_bytes; /* that the data can grow to */
+	enum volume_health health;
 };
 
 struct volume; /* an attached volume */
@@ -76,8 +83,56 @@ struct volume_driver {
 	/* Is it attached, as up() left it? Asked in recovery. */
 	bool (*alive)(const struct volume_spec *s);
 
-	/* What the changes take; works attached or not. Return: 0; -ENOENT. */
+	/**
+	 * usage() - What the changes take, and whether the store is well; works attached or not
+	 * @s: dir_fd, instance and serial are enough; size_bytes 0: total_bytes may be 0
+	 * Context: any thread, microseconds: asked for every running sandbox several times a second.
+	 * Return: 0; -ENOENT.
+	 */
 	int (*usage)(const struct volume_spec *s, struct volume_usage *ret);
+
+	/**
+	 * grow() - See that an attached volume has room ahead of its guest
+	 * @reserve_bytes: what has to stay free on the host's file system
+	 *
+	 * Context: blocks for the disk; any thread that keeps down() away; needs no handle, works after a crash of the
+	 *          daemon too. The guest may run, unless usage() says FULL: then its VMM must have stopped on that, the device is
+	 *          mended, and the guest sees no error when it goes on.
+	 * Return: 0, also when there was room enough; -ENOSPC the host has none, nothing changed; -EIO, -EBADMSG broken.
+	 */
+	int (*grow)(const struct volume_spec *s, uint64_t reserve_bytes, const struct deadline *d,
+		    struct err *e);
+
+	/**
+	 * copy() - Copy the data, durably, as the data of another directory (a snapshot, or what a rollback puts in place)
+	 * @to_fd: an empty directory; the data gets its usual names in it; borrowed
+	 *
+	 * Context: blocks; nobody may write meanwhile: not attached, or the VMM's vCPUs stopped and its disk flushed.
+	 * Return: 0; -ENOENT no data; -ENOSPC; -ECANCELED; -EBADMSG damaged; -EIO. What is left in @to_fd is the caller's to remove.
+	 */
+	int (*copy)(const struct volume_spec *s, int to_fd, const struct deadline *d,
+		    struct err *e);
+
+	/**
+	 * flatten() - Write the whole disk as a raw image: the base with the changes over it, holes kept
+	 * @out_fd: open for reading and writing, empty; becomes size_bytes long; not synced here; borrowed
+	 * Context: as copy(); reads the store's own file, not the device.
+	 * Return: as copy().
+	 */
+	int (*flatten)(const struct volume_spec *s, int out_fd, const struct deadline *d,
+		       struct err *e);
+
+	/**
+	 * adopt_data() - Make data that came from elsewhere (an import) this directory's, after checking all of it
+	 *
+	 * The spec's directory holds the one file that copy() would have made, perhaps written by another host: it names our
+	 * base afterwards, and nothing in it leads out of the disk or to another file.
+	 * Return: 0, durably; -EBADMSG with what is wrong with it.
+	 */
+	int (*adopt_data)(const struct volume_spec *s, struct err *e);
+
+	/* The name of the one file that holds the data in a directory; NULL: there is none. Static. */
+	const char *(*data_name)(int dir_fd);
 
 	/**
 	 * sweep() - Detach what bears this instance's name and whose serial is not wanted

@@ -77,6 +77,13 @@ enum vm_end {
 	VM_END_COUNT
 };
 
+/* What a VMM said by itself since it was last asked; a set. */
+enum vm_said {
+	VM_SAID_DISK_ERROR =
+		1, /* the disk failed a request, and the vCPUs were stopped because of it */
+	VM_SAID_DISK_FULL = 2, /* with the above: for want of room */
+};
+
 struct vm_driver {
 	const char *name; /* "qemu" */
 
@@ -113,6 +120,17 @@ struct vm_driver {
 	int (*thaw)(struct vm *vm, const struct deadline *d, struct err *e);
 
 	/**
+	 * said() - What has the VMM said since the last call?
+	 * Context: any thread while the VM is open; never waits: while another thread talks to the VMM the answer is what was heard
+	 *          so far.
+	 * Return: a set of vm_said.
+	 */
+	unsigned (*said)(struct vm *vm);
+
+	/* Do the vCPUs stand because a request to the disk failed? Return: 0 and @ret; -EIO; -ETIMEDOUT. */
+	int (*disk_stopped)(struct vm *vm, const struct deadline *d, bool *ret, struct err *e);
+
+	/**
 	 * kill() - End the VMM at once, reap it, remove its sockets
 	 * @id, @run_dir: used instead of @vm when that is NULL (after a crash of the daemon)
 	 * Return: 0, also when it had ended or never ran; -ETIMEDOUT when the kernel does not let it go.
@@ -129,6 +147,7 @@ struct vm_common {
 	const struct vm_driver *driver;
 	struct proc_id id;
 	int pidfd; /* readable when the VMM has ended; owned */
+	int events; /* readable when the VMM may have said something; -1: never (any more); borrowed by all */
 	int console; /* write only, non-blocking: the guest's serial input, -1: none; what the guest writes is in the log
 	              * file alone (the guest never waits for a reader); SIGPIPE once the VMM has ended; owned */
 };

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/commit.h - a template from a sandbox's disk */
+#ifndef SBXFS_OPS_COMMIT_H
+#define SBXFS_OPS_COMMIT_H
+
+#include "base/buf.h"
+#include "base/deadline.h"
+#include "base/err.h"
+#include "ops/sbx.h"
+
+/**
+ * commit_image() - Make the sandbox's disk a version of a template, flattened, checked, as small as it can be and then of the default size
+ * @s:    with the turn; it stands still only while its changes are copied, and goes on as it was
+ * @name: of the template; made for the writer when it is not there, else the writer must be allowed to write its ctl
+ *
+ * Kernel, initramfs, kernel arguments and default settings are those of the version it was begun from.
+ * Return: 0, durably; -EACCES; -EINVAL the name; -ENOENT its own template's files are gone; -ENOSPC; -EIO e2fsck finds a damaged file
+ *         system; -ECANCELED. A failure leaves no template that was not there and no version.
+ */
+int commit_image(struct sbx *s, const char *name, const struct writer *w, const struct deadline *d,
+		 struct buf *out, struct err *e);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/quiesce.h - a sandbox's disk at rest for as long as it is read, and the sandbox as it was afterwards
+ *
+ * A running guest is asked to flush and hold its file systems (bounded), then its vCPUs are stopped, which drains and flushes its
+ * VMM's disk as well. A guest that does not answer or lies only harms its own image: what counts is that
+ * nothing is written. A crash of the daemon meanwhile leaves a guest that the next one lets go on.
+ */
+#ifndef SBXFS_OPS_QUIESCE_H
+#define SBXFS_OPS_QUIESCE_H
+
+#include "base/buf.h"
+#include "base/deadline.h"
+#include "base/err.h"
+#include "ops/sbx.h"
+
+struct quiesce {
+	bool stopped; /* we stopped its vCPUs */
+	bool held;    /* its file systems are frozen */
+};
+
+/**
+ * quiesce_begin() - Bring the disk to rest
+ * @s:   with the turn, in any lasting state
+ * @out: a line when the guest did not flush; NULL: nobody wants to know
+ * Return: 0: quiesce_end() must follow; -EIO, -ETIMEDOUT, -ECANCELED: it goes on as it was.
+ */
+int quiesce_begin(struct sbx *s, const struct deadline *d, struct quiesce *ret, struct buf *out,
+		  struct err *e);
+
+/**
+ * quiesce_end() - Go on; not cancelled by anything, bounded in time
+ * Return: 0; -EIO the vCPUs do not go on: state frozen, with the reason in status.
+ */
+int quiesce_end(struct sbx *s, const struct quiesce *q, struct err *e);
+
+#endif

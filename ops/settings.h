@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/settings.h - the daemon's own settings: KEY=VALUE lines of its configuration file
+ *
+ * One row a key in settings.c; sbxfs(8) describes them. An unknown key or a bad value is an error with file and line: a daemon that
+ * guessed would run with other limits than the operator believes.
+ */
+#ifndef SBXFS_OPS_SETTINGS_H
+#define SBXFS_OPS_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct settings {
+	uint64_t
+		disk_overcommit_pct; /* of the state directory's file system that may be promised to disks; 0: no limit */
+	uint64_t disk_reserve_mb; /* of it that stays free; 0: chosen by its size */
+	uint64_t
+		memory_overcommit_pct; /* of the host's memory, less the reserve, that may be promised to guests */
+};
+
+extern struct settings settings; /* filled before there are threads */
+
+/**
+ * settings_load() - Read the file over the defaults
+ * @path:     of the file
+ * @optional: one that is not there is as good as an empty one
+ * Return: 0; -EINVAL with file and line; -ENOENT, -EACCES, ….
+ */
+int settings_load(const char *path, bool optional, struct err *e);
+
+/* `set NAME` for each key: for the check of the manual. */
+void settings_dump(struct buf *b);
+
+#endif

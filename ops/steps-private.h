@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/steps-private.h - what the files of steps share; for steps*.c only */
+#ifndef SBXFS_OPS_STEPS_PRIVATE_H
+#define SBXFS_OPS_STEPS_PRIVATE_H
+
+#include "ops/steps.h"
+
+/* What an earlier daemon made with a driver that this one lacks stays until the driver is there again. */
+int step_check_driver(const void *driver, const char *why, struct err *e);
+
+/* steps-disk.c */
+int data_up(struct sbx *s, const struct deadline *d, struct err *e);
+int data_down(struct sbx *s, const struct deadline *d, struct err *e);
+int data_adopt(struct sbx *s, const struct deadline *d, struct err *e);
+int disk_up(struct sbx *s, const struct deadline *d, struct err *e);
+int disk_down(struct sbx *s, const struct deadline *d, struct err *e);
+int disk_adopt(struct sbx *s, const struct deadline *d, struct err *e);
+
+#endif
