@@ -68,6 +68,7 @@ int store_measure(const struct volume_spec *s, const char *name, uint64_t *ret_a
 
 /**
  * store_lay() - Put @len bytes at @offset of a sparse image; what is all zeroes becomes a hole
+ * @fd:           an image that has its length already
  * @offset, @len: multiples of 4096
  * Return: 0; -ENOSPC; -EIO.
  */
