@@ -13,6 +13,8 @@ enum {
 	URL_SIZE = 160,
 	HEADER_SIZE = 128,
 	STATUS_UNAUTHORIZED = 401,
+	STATUS_NOT_FOUND = 404,
+	STATUS_NOT_IMPLEMENTED = 501,
 };
 
 void guest_said(const char *text, char *ret, size_t size)
@@ -70,10 +72,13 @@ int guest_refused(long status, const char *path, const struct buf *answer, struc
 	if (status == STATUS_UNAUTHORIZED)
 		return err_set(e, EIO, "the guest agent refused %s: it obeys another access token",
 			       path);
+	if (status == STATUS_NOT_FOUND)
+		return err_set(e, ENOTSUP, "the guest agent does not know %s", path);
 	/* What is no JSON has no words for us. */
 	if (json_parse(buf_text(answer), answer->len, &o, NULL) == 0)
 		guest_said(json_text_at(o, "message", ""), said, sizeof(said));
-	return err_set(e, EIO, "the guest agent answered %s with status %ld%s%s", path, status,
+	return err_set(e, status == STATUS_NOT_IMPLEMENTED ? ENOTSUP : EIO,
+		       "the guest agent answered %s with status %ld%s%s", path, status,
 		       said[0] ? ": " : "", said);
 }
 

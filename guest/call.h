@@ -35,7 +35,8 @@ struct guest_request {
 /**
  * guest_ask() - Send a request without streams; any other status than 2xx is an error
  * @answer: the body of the answer is appended; GUEST_ANSWER_MAX at most
- * Return: 0; -EIO for a refusal, with the agent's words in @e; else as guest_send().
+ * Return: 0; -ENOTSUP when the agent does not know or have that; -EIO for another refusal, with the agent's words in @e;
+ *         else as guest_send().
  */
 int guest_ask(const struct guest *g, const struct guest_request *q, const struct deadline *d,
 	      struct buf *answer, struct err *e);

@@ -3,6 +3,8 @@
 #include "guest/guest.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -19,6 +21,7 @@ static const struct guest_request ask_health = {"GET", "/health", NULL};
 static const struct guest_request ask_metrics = {"GET", "/metrics", NULL};
 static const struct guest_request ask_shutdown = {"POST", "/shutdown", NULL};
 static const struct guest_request ask_sync = {"POST", "/sync", NULL};
+static const struct guest_request ask_fsthaw = {"POST", "/fsthaw", NULL};
 
 int guest_health(const struct guest *g, const struct deadline *d, struct err *e)
 {
@@ -88,6 +91,23 @@ int guest_sync(const struct guest *g, const struct deadline *d, struct err *e)
 	AUTO_BUF answer = BUF_INIT;
 
 	return guest_ask(g, &ask_sync, d, &answer, e);
+}
+
+int guest_fsfreeze(const struct guest *g, int64_t hold_ms, const struct deadline *d, struct err *e)
+{
+	char body[48];
+	const struct guest_request ask = {"POST", "/fsfreeze", body};
+	AUTO_BUF answer = BUF_INIT;
+
+	(void)snprintf(body, sizeof(body), "{\"hold_ms\":%" PRId64 "}", hold_ms); /* fits */
+	return guest_ask(g, &ask, d, &answer, e);
+}
+
+int guest_fsthaw(const struct guest *g, const struct deadline *d, struct err *e)
+{
+	AUTO_BUF answer = BUF_INIT;
+
+	return guest_ask(g, &ask_fsthaw, d, &answer, e);
 }
 
 int guest_shutdown(const struct guest *g, const struct deadline *d, struct err *e)
