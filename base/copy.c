@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* base/copy.c - file_copy(): a file's content, shared or copied, with its holes
+/* base/copy.c - file_copy(), file_copy_part(): a file's content, shared or copied, with its holes
  *
- * How it works: FICLONE where the file system can. Otherwise extent by extent (SEEK_DATA, SEEK_HOLE), each
+ * How it works: FICLONE or FICLONERANGE where the file system can. Otherwise extent by extent (SEEK_DATA, SEEK_HOLE), each
  * by copy_file_range() until that refuses, then by read and write, which leave out pieces of zeroes:
  * @to is empty, and a block device as the source has no holes to ask for.
  */
@@ -23,6 +23,7 @@ enum {
 
 struct copy {
 	int from, to;
+	off_t shift; /* where it comes to lie in @to, less where it lies in @from */
 	struct deadline cancel;
 	char *piece;   /* owned; WRITE_PIECE bytes, NULL until needed */
 	bool no_range; /* copy_file_range() has refused */
@@ -74,14 +75,14 @@ static ssize_t copy_by_hand(struct copy *c, off_t at, size_t len)
 	if (n <= 0)
 		return n < 0 ? -errno : -EIO; /* it became shorter meanwhile */
 	if (!is_zero(c->piece, (size_t)n))
-		r = write_at(c->to, c->piece, (size_t)n, at);
+		r = write_at(c->to, c->piece, (size_t)n, at + c->shift);
 	return r < 0 ? r : n;
 }
 
 /* Copy up to @len bytes at @at. Return: bytes copied; negative errno. */
 static ssize_t copy_piece(struct copy *c, off_t at, size_t len)
 {
-	off_t in = at, out = at;
+	off_t in = at, out = at + c->shift;
 	ssize_t n;
 
 	if (c->no_range)
@@ -115,10 +116,9 @@ static int copy_extent(struct copy *c, off_t at, off_t end)
 	return 0;
 }
 
-static int copy_extents(struct copy *c, off_t size)
+/* From @end to @size. */
+static int copy_extents(struct copy *c, off_t end, off_t size)
 {
-	off_t end = 0;
-
 	while (end < size) {
 		off_t data = lseek(c->from, end, SEEK_DATA);
 		int r;
@@ -139,7 +139,14 @@ static int copy_extents(struct copy *c, off_t size)
 		if (r < 0)
 			return r;
 	}
-	return ftruncate(c->to, size) < 0 ? -errno : 0;
+	return ftruncate(c->to, size + c->shift) < 0 ? -errno : 0;
+}
+
+static int copy_result(int r, struct err *e)
+{
+	if (r == -ECANCELED)
+		return err_set(e, ECANCELED, "the copy was cancelled");
+	return r < 0 ? err_sys(e, -r, "cannot copy a file") : 0;
 }
 
 int file_copy(int from, int to, int cancel_fd, struct err *e)
@@ -153,9 +160,26 @@ int file_copy(int from, int to, int cancel_fd, struct err *e)
 		return 0;
 	/* Whatever it said: a copy either works or tells better what is wrong. */
 	size = lseek(from, 0, SEEK_END);
-	r = size < 0 ? -errno : copy_extents(&c, size);
+	r = size < 0 ? -errno : copy_extents(&c, 0, size);
 	free(c.piece);
-	if (r == -ECANCELED)
-		return err_set(e, ECANCELED, "the copy was cancelled");
-	return r < 0 ? err_sys(e, -r, "cannot copy a file") : 0;
+	return copy_result(r, e);
+}
+
+int file_copy_part(int from, off_t from_at, int to, off_t to_at, int cancel_fd, struct err *e)
+{
+	struct file_clone_range range = {
+		.src_fd = from, .src_offset = (uint64_t)from_at, .dest_offset = (uint64_t)to_at};
+	struct copy c = {.from = from,
+			 .to = to,
+			 .shift = to_at - from_at,
+			 .cancel = {.at_ms = INT64_MAX, .cancel_fd = cancel_fd}};
+	off_t size;
+	int r;
+
+	if (ioctl(to, FICLONERANGE, &range) == 0)
+		return 0;
+	size = lseek(from, 0, SEEK_END);
+	r = size < 0 ? -errno : copy_extents(&c, from_at, size);
+	free(c.piece);
+	return copy_result(r, e);
 }

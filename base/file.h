@@ -60,6 +60,12 @@ int file_remove_tree(int dirfd, const char *name, struct err *e);
  */
 int file_copy(int from, int to, int cancel_fd, struct err *e);
 
+/**
+ * file_copy_part() - Copy what lies in @from from @from_at to its end to @to_at of @to, as file_copy()
+ * @from_at, @to_at: multiples of 4096; @to has nothing from @to_at on
+ */
+int file_copy_part(int from, off_t from_at, int to, off_t to_at, int cancel_fd, struct err *e);
+
 /* write() all of it, whatever the pieces. */
 int file_write_all(int fd, const void *data, size_t len);
 

@@ -87,7 +87,7 @@ int asuser_open(const struct writer *w, int dirfd, const char *path, int flags, 
 		r = take_identity(w, &old, e);
 	if (r < 0)
 		return r;
-	fd = openat(dirfd, path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	fd = openat(dirfd, path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	saved = errno;
 	if (other)
 		drop_identity(&old);
@@ -97,4 +97,18 @@ int asuser_open(const struct writer *w, int dirfd, const char *path, int flags, 
 	if (r == 0)
 		*ret_fd = steal_fd(&fd);
 	return r;
+}
+
+int asuser_unlink(const struct writer *w, int dirfd, const char *name, struct err *e)
+{
+	bool other = geteuid() == 0 && (w->uid != 0 || w->gid != 0);
+	struct identity old = {.group_count = 0};
+	int r = other ? take_identity(w, &old, e) : 0;
+
+	if (r < 0)
+		return r;
+	r = unlinkat(dirfd, name, 0) < 0 ? errno : 0;
+	if (other)
+		drop_identity(&old);
+	return r ? err_sys(e, r, "cannot remove %s", name) : 0;
 }

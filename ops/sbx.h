@@ -9,7 +9,8 @@
  *   event lock (event.c)         the ring of events
  * None is held over a call that can block for longer than memory takes; no callback is called under one.
  *
- * save_lock (record.c) is held over the whole of a save, so it is taken before any of these.
+ * save_lock (record.c) is held over the whole of a save, so it is taken before any of these; snapshot_lock
+ * (snapshot.c) over a change of the snapshots on disk and in memory, before save_lock.
  *
  * The fields marked [turn] belong to whoever has the sandbox's turn: the one lifecycle job that runs,
  * or recovery before there are any. Aside jobs read them only through sbx_running_guest().
@@ -83,6 +84,8 @@ struct sbx {
 	struct sbx *name_next; /* [registry] in its name's bucket */
 	bool listed;           /* [registry] found by its name */
 
+	pthread_mutex_t
+		snapshot_lock; /* snapshot.c: one change of what snapshots there are at a time */
 	pthread_mutex_t save_lock; /* record.c: one save at a time */
 	pthread_mutex_t lock;
 	char name[NAME_MAX_LEN + 1]; /* [lock] */
@@ -95,7 +98,8 @@ struct sbx {
 	struct config config; /* [lock]; changed only with the turn */
 	char template_pin[NAME_MAX_LEN + 1 +
 			  13]; /* [lock] NAME@DIGEST12 since the first start, "" before */
-	char data_dir[16];     /* [turn] of its disk's data, below dir: data.h; "" for dir itself */
+	char data_dir
+		[16]; /* [lock], changed with the turn; of its disk's data, below dir: data.h; "" for dir itself */
 	struct snapshot *snapshots;             /* [lock] oldest first; snapshot.h; owned */
 	char snapshot_parent[NAME_MAX_LEN + 1]; /* [lock] the one that it goes on from; "" none */
 	int64_t created_ms, started_ms, active_ms; /* [lock] wall clock, 0: never */
