@@ -7,7 +7,7 @@
  * of the daemon, open() connects again.
  * Events are picked up by each command and by ended(), no thread waits for them; the kernel keeps what QEMU
  * sent before it ended. A lock makes commands of several threads follow each other; since every wait watches
- * the pidfd, ended() never waits long for it.
+ * the pidfd, ended() never waits long for it, and said() does not wait at all.
  * The process is only ever ended by SIGKILL: nothing of QEMU's own is worth an orderly end.
  */
 #include "vm/qemu.h"
@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,6 +38,7 @@ struct vm {
 	pthread_mutex_t lock; /* guards qmp and end */
 	struct qmp qmp;
 	enum vm_end end;
+	atomic_uint said; /* a set of vm_said */
 };
 
 /* ---- events ------------------------------------------------------------------------------------------ */
@@ -60,11 +62,23 @@ static enum vm_end end_of_shutdown(const char *reason)
 	return VM_END_UNKNOWN;
 }
 
+/* An error that the guest was told of is its own affair. One that stopped it is ours. */
+static void note_disk_error(struct vm *vm, struct json_object *message)
+{
+	if (strcmp(json_text_at(message, "data/action", ""), "stop") != 0)
+		return;
+	atomic_fetch_or(&vm->said, json_bool_at(message, "data/nospace", false)
+					   ? VM_SAID_DISK_ERROR | VM_SAID_DISK_FULL
+					   : VM_SAID_DISK_ERROR);
+}
+
 static void note_event(void *arg, const char *name, struct json_object *message)
 {
 	struct vm *vm = arg;
 
-	if (strcmp(name, "GUEST_PANICKED") == 0)
+	if (strcmp(name, "BLOCK_IO_ERROR") == 0)
+		note_disk_error(vm, message);
+	else if (strcmp(name, "GUEST_PANICKED") == 0)
 		vm->end = VM_END_PANIC;
 	else if (vm->end == VM_END_PANIC)
 		return; /* what follows a panic is not the reason */
@@ -85,6 +99,16 @@ static enum vm_end qemu_ended(struct vm *vm)
 	return end;
 }
 
+static unsigned qemu_said(struct vm *vm)
+{
+	if (pthread_mutex_trylock(&vm->lock) == 0) {
+		qmp_drain(&vm->qmp);
+		vm->common.events = vm->qmp.fd;
+		(void)pthread_mutex_unlock(&vm->lock);
+	}
+	return atomic_exchange(&vm->said, 0);
+}
+
 /* ---- life of a struct vm ----------------------------------------------------------------------------- */
 
 static struct vm *vm_new(const char *run_dir, struct err *e)
@@ -102,6 +126,7 @@ static struct vm *vm_new(const char *run_dir, struct err *e)
 	}
 	vm->common.driver = &qemu_driver;
 	vm->common.pidfd = -1;
+	vm->common.events = -1;
 	vm->common.console = -1;
 	memcpy(vm->run_dir, run_dir, strlen(run_dir) + 1);
 	qmp_init(&vm->qmp, -1, -1);
@@ -130,15 +155,19 @@ static void cleanup_vm(struct vm **vm)
 
 /* ---- running or not ---------------------------------------------------------------------------------- */
 
-/* Do the vCPUs run? Return: 0 and @ret_running, @ret_status; negative errno. */
-static int query(struct vm *vm, const struct deadline *d, bool *ret_running, struct err *e)
+/* Do the vCPUs run, and if not, because of the disk? Return: 0 and @ret_running, @ret_disk; negative errno. */
+static int query(struct vm *vm, const struct deadline *d, bool *ret_running, bool *ret_disk,
+		 struct err *e)
 {
 	AUTO_JSON reply = NULL;
 	int r = qmp_call(&vm->qmp, "query-status", NULL, d, &reply, e);
 
 	if (r < 0)
 		return r;
-	*ret_running = json_bool_at(reply, "return/running", false);
+	if (ret_running)
+		*ret_running = json_bool_at(reply, "return/running", false);
+	if (ret_disk)
+		*ret_disk = strcmp(json_text_at(reply, "return/status", ""), "io-error") == 0;
 	return 0;
 }
 
@@ -152,7 +181,7 @@ static int set_running(struct vm *vm, const char *command, bool wanted, const st
 	(void)pthread_mutex_lock(&vm->lock);
 	r = qmp_call(&vm->qmp, command, NULL, d, NULL, e);
 	if (r == 0)
-		r = query(vm, d, &running, e);
+		r = query(vm, d, &running, NULL, e);
 	(void)pthread_mutex_unlock(&vm->lock);
 	if (r == 0 && running != wanted)
 		r = err_set(e, EIO, "QEMU took the command %s, but its vCPUs %s", command,
@@ -168,6 +197,16 @@ static int qemu_freeze(struct vm *vm, const struct deadline *d, struct err *e)
 static int qemu_thaw(struct vm *vm, const struct deadline *d, struct err *e)
 {
 	return set_running(vm, "cont", true, d, e);
+}
+
+static int qemu_disk_stopped(struct vm *vm, const struct deadline *d, bool *ret, struct err *e)
+{
+	int r;
+
+	(void)pthread_mutex_lock(&vm->lock);
+	r = query(vm, d, NULL, ret, e);
+	(void)pthread_mutex_unlock(&vm->lock);
+	return r;
 }
 
 /* ---- the end ----------------------------------------------------------------------------------------- */
@@ -298,11 +337,12 @@ static int await_running(struct vm *vm, const struct deadline *d, struct err *e)
 	int r = qmp_greet(&vm->qmp, &limit, e);
 
 	if (r == 0)
-		r = query(vm, &limit, &running, e);
+		r = query(vm, &limit, &running, NULL, e);
 	if (r == 0 && !running && vm->end == VM_END_UNKNOWN)
 		r = err_set(e, EIO, "QEMU is up, but the guest does not run");
 	if (r == 0)
 		r = qemu_open_console(vm->run_dir, &vm->common.console, e);
+	vm->common.events = vm->qmp.fd;
 	return r < 0 ? err_wrap(e, "cannot start the VM %s", vm->run_dir) : 0;
 }
 
@@ -363,6 +403,7 @@ static int qemu_open(const struct proc_id *id, const char *run_dir, const struct
 		r = qmp_greet(&vm->qmp, d, e);
 	if (r == 0)
 		r = qemu_open_console(vm->run_dir, &vm->common.console, e);
+	vm->common.events = vm->qmp.fd;
 	if (r == 0)
 		*ret_vm = steal_ptr(&vm);
 	return r;
@@ -376,6 +417,8 @@ const struct vm_driver qemu_driver = {
 	.close = qemu_close,
 	.freeze = qemu_freeze,
 	.thaw = qemu_thaw,
+	.said = qemu_said,
+	.disk_stopped = qemu_disk_stopped,
 	.kill = qemu_kill,
 	.ended = qemu_ended,
 };
