@@ -11,9 +11,10 @@
 #include "base/log.h"
 #include "fs/daemon.h"
 #include "fs/files.h"
+#include "ops/settings.h"
 
 static const char usage[] =
-	"usage: sbxfs [-f] [--state-dir DIR] [--accel auto|kvm|tcg] [--vmm auto|qemu]\n"
+	"usage: sbxfs [-f] [--state-dir DIR] [--config FILE] [--accel auto|kvm|tcg] [--vmm auto|qemu]\n"
 	"             [--storage auto|dm|file] [--net auto|netns|user] [-o MOUNTOPTION,...] MOUNTPOINT\n"
 	"       sbxfs --check | --help | --version\n";
 
@@ -23,6 +24,8 @@ static const char help[] =
 	"  -f               stay in the foreground and log to stderr\n"
 	"  --state-dir DIR  where sandboxes and templates are kept; default /var/lib/sbxfs, for an\n"
 	"                   ordinary user $XDG_STATE_HOME/sbxfs or ~/.local/state/sbxfs\n"
+	"  --config FILE    settings; default /etc/sbxfs.conf, for an ordinary user\n"
+	"                   $XDG_CONFIG_HOME/sbxfs.conf or ~/.config/sbxfs.conf\n"
 	"  --accel, --vmm, --storage, --net\n"
 	"                   what to use; auto takes the best that works here and says why in .status\n"
 	"  -o OPTION,...    mount options, as of fuse(8)\n"
@@ -31,6 +34,7 @@ static const char help[] =
 
 enum {
 	OPT_STATE_DIR = 256, /* above every letter */
+	OPT_CONFIG,
 	OPT_ACCEL,
 	OPT_VMM,
 	OPT_STORAGE,
@@ -44,6 +48,7 @@ enum {
 /* clang-format off */
 static const struct option long_options[] = {
 	{"state-dir",   required_argument, NULL, OPT_STATE_DIR},
+	{"config",      required_argument, NULL, OPT_CONFIG},
 	{"accel",       required_argument, NULL, OPT_ACCEL},
 	{"vmm",         required_argument, NULL, OPT_VMM},
 	{"storage",     required_argument, NULL, OPT_STORAGE},
@@ -58,6 +63,7 @@ static const struct option long_options[] = {
 
 struct arguments {
 	struct daemon_options daemon;
+	const char *config;  /* NULL: the default one, which may be missing */
 	char *mount_options; /* owned */
 	int action;          /* OPT_CHECK …; 0: mount */
 };
@@ -104,6 +110,9 @@ static bool take_option(struct arguments *a, int option)
 		return add_mount_options(a);
 	case OPT_STATE_DIR:
 		h->state_dir = optarg;
+		return true;
+	case OPT_CONFIG:
+		a->config = optarg;
 		return true;
 	case OPT_ACCEL:
 		return take_word(&h->accel, "accel", "auto|kvm|tcg");
@@ -154,6 +163,38 @@ static char *state_dir(const char *given)
 	return NULL;
 }
 
+/* Where the settings are if nothing is said; "" when that cannot be told. The caller frees it. */
+static char *default_config(void)
+{
+	const char *base = secure_getenv("XDG_CONFIG_HOME"), *home = secure_getenv("HOME");
+	char *path = NULL;
+	int r;
+
+	if (geteuid() == 0)
+		r = asprintf(&path, "/etc/sbxfs.conf");
+	else if (base && base[0] == '/')
+		r = asprintf(&path, "%s/sbxfs.conf", base);
+	else if (home && home[0] == '/')
+		r = asprintf(&path, "%s/.config/sbxfs.conf", home);
+	else
+		r = asprintf(&path, "%s", "");
+	return r < 0 ? NULL : path;
+}
+
+/* A default file may be missing, a named one not. */
+static bool read_settings(const struct arguments *a)
+{
+	AUTO_FREE char *fallback = a->config ? NULL : default_config();
+	const char *path = a->config ? a->config : fallback;
+	struct err e = {0};
+
+	if (!path || (path[0] && settings_load(path, !a->config, &e) < 0)) {
+		(void)fprintf(stderr, "sbxfs: %s\n", path ? e.text : "no memory");
+		return false;
+	}
+	return true;
+}
+
 /* Print what @fill rendered. */
 static int print(const struct buf *b, int status)
 {
@@ -162,17 +203,25 @@ static int print(const struct buf *b, int status)
 	return status;
 }
 
+static void dump_tables(struct buf *b)
+{
+	files_dump(b);
+	settings_dump(b);
+}
+
 static int act(const struct arguments *a)
 {
 	AUTO_BUF b = BUF_INIT;
 	int status = EXIT_SUCCESS;
 
+	if (a->action == OPT_CHECK && !read_settings(a))
+		return EXIT_FAILURE;
 	if (a->action == OPT_CHECK)
 		status = host_check(&a->daemon.host, &b) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	else if (a->action == OPT_VERSION)
 		buf_adds(&b, "sbxfs " SBXFS_VERSION "\n");
 	else if (a->action == OPT_DUMP_TABLES)
-		files_dump(&b);
+		dump_tables(&b);
 	else
 		buf_addf(&b, "%s\n%s", usage, help);
 	return print(&b, status);
@@ -196,7 +245,7 @@ int main(int argc, char **argv)
 		status = act(&a);
 	} else if (good && optind != argc - 1) {
 		(void)fputs(usage, stderr);
-	} else if (dir) {
+	} else if (dir && read_settings(&a)) {
 		a.daemon.host.mountpoint = argv[optind];
 		status = daemon_main(&a.daemon);
 	}

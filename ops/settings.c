@@ -1,18 +1,114 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ops/settings.c - the daemon's own settings */
+/* ops/settings.c - the daemon's own settings: the table, and the file that fills it */
 #include "ops/settings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/parse.h"
+
+enum {
+	SETTINGS_MAX_BYTES = 1 << 20, /* of the file */
+};
 
 struct settings settings = {.disk_overcommit_pct = 1000, .memory_overcommit_pct = 100};
 
+/* clang-format off */
+static const struct row {
+	const char *name;
+	uint64_t *value;
+	uint64_t min, max;
+	const char *what; /* for a message: it is … */
+} rows[] = {
+	{ "disk_overcommit",   &settings.disk_overcommit_pct,   0, 1000000,
+	  "percent of the file system, 0 to 1000000, 0 for no limit" },
+	{ "disk_reserve_mb",   &settings.disk_reserve_mb,       0, UINT32_MAX,
+	  "MiB, 0 to 4294967295, 0 to go by the size of the file system" },
+	{ "memory_overcommit", &settings.memory_overcommit_pct, 1, 10000,
+	  "percent of the host's memory, 1 to 10000" },
+};
+/* clang-format on */
+
+enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };
+
+/* Where a line is, for messages, and which keys came before it. */
+struct place {
+	const char *path;
+	unsigned line;
+	bool seen[ROW_COUNT];
+};
+
+static char *trim(char *text)
+{
+	size_t len;
+
+	text += strspn(text, " \t\r");
+	len = strlen(text);
+	while (len > 0 && strchr(" \t\r", text[len - 1]))
+		text[--len] = '\0';
+	return text;
+}
+
+static int take_pair(struct place *at, const char *key, const char *value, struct err *e)
+{
+	size_t i = 0;
+
+	while (i < ROW_COUNT && strcmp(rows[i].name, key) != 0)
+		i++;
+	if (i == ROW_COUNT)
+		return err_set(e, EINVAL, "%s:%u: there is no setting %s; sbxfs(8) lists them",
+			       at->path, at->line, key);
+	if (at->seen[i])
+		return err_set(e, EINVAL, "%s:%u: %s is given twice", at->path, at->line, key);
+	at->seen[i] = true;
+	if (parse_u64(value, rows[i].min, rows[i].max, rows[i].value) < 0)
+		return err_set(e, EINVAL, "%s:%u: %s=%s: it is %s", at->path, at->line, key, value,
+			       rows[i].what);
+	return 0;
+}
+
+static int take_line(struct place *at, char *line, struct err *e)
+{
+	char *equals;
+
+	line = trim(line);
+	if (line[0] == '\0' || line[0] == '#')
+		return 0;
+	equals = strchr(line, '=');
+	if (!equals)
+		return err_set(e, EINVAL, "%s:%u: a line is KEY=VALUE, or begins with #", at->path,
+			       at->line);
+	*equals = '\0';
+	return take_pair(at, trim(line), trim(equals + 1), e);
+}
+
 int settings_load(const char *path, bool optional, struct err *e)
 {
-	(void)path;
-	(void)optional;
-	(void)e;
-	return 0;
+	struct place at = {.path = path};
+	AUTO_BUF text = BUF_INIT;
+	char *cursor, *line;
+	int r = file_read(AT_FDCWD, path, SETTINGS_MAX_BYTES, &text, e);
+
+	if (r == -ENOENT && optional)
+		return 0;
+	if (r < 0)
+		return err_wrap(e, "cannot read the configuration %s", path);
+	if (text.len > 0 && memchr(text.data, '\0', text.len))
+		return err_set(e, EINVAL, "%s is not a text", path);
+	cursor = text.data;
+	while (r == 0 && cursor && (line = parse_line(&cursor))) {
+		at.line++;
+		r = take_line(&at, line, e);
+	}
+	return r;
 }
 
 void settings_dump(struct buf *b)
 {
-	(void)b;
+	for (size_t i = 0; i < ROW_COUNT; i++)
+		buf_addf(b, "setting %s\n", rows[i].name);
 }

@@ -31,7 +31,7 @@ extern struct settings settings; /* filled before there are threads */
  */
 int settings_load(const char *path, bool optional, struct err *e);
 
-/* `set NAME` for each key: for the check of the manual. */
+/* `setting NAME` for each key: for the check of the manual. */
 void settings_dump(struct buf *b);
 
 #endif
