@@ -7,12 +7,13 @@
  */
 #include "base/http.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
+
+#include "base/http-private.h"
 
 /* One call on its way. */
 struct call {
@@ -141,8 +142,7 @@ static bool set_up(struct call *c)
 
 /* ---- the call ---------------------------------------------------------------------------------- */
 
-/* Drive the transfer to its end. Return: 0, when curl has a result; -ETIMEDOUT; -ECANCELED; -EIO. */
-static int drive(const struct call *c, const struct deadline *d)
+int http_drive(CURLM *multi, const struct deadline *d)
 {
 	struct curl_waitfd cancel = {.fd = d->cancel_fd, .events = CURL_WAIT_POLLIN};
 	unsigned extra = d->cancel_fd >= 0 ? 1 : 0;
@@ -153,37 +153,37 @@ static int drive(const struct call *c, const struct deadline *d)
 
 		if (deadline_cancelled(d))
 			return -ECANCELED;
-		if (curl_multi_perform(c->multi, &running) != CURLM_OK)
+		if (curl_multi_perform(multi, &running) != CURLM_OK)
 			return -EIO;
 		if (!running)
 			return 0;
 		left = deadline_left_ms(d);
 		if (left == 0)
 			return -ETIMEDOUT;
-		if (curl_multi_poll(c->multi, &cancel, extra, left < 0 ? INT_MAX : left, NULL) !=
+		if (curl_multi_poll(multi, &cancel, extra, left < 0 ? INT_MAX : left, NULL) !=
 		    CURLM_OK)
 			return -EIO;
 	}
 }
 
-static CURLcode result_of(const struct call *c)
+CURLcode http_result(CURLM *multi)
 {
 	CURLcode result = CURLE_FAILED_INIT;
 	CURLMsg *m;
 	int left;
 
-	while ((m = curl_multi_info_read(c->multi, &left)))
+	while ((m = curl_multi_info_read(multi, &left)))
 		if (m->msg == CURLMSG_DONE)
 			result = m->data.result;
 	return result;
 }
 
 /* Why it could not connect, by the errno that curl kept. */
-static int connect_errno(const struct call *c)
+static int connect_errno(CURL *easy)
 {
 	long code = 0;
 
-	(void)curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &code); /* else 0 stays */
+	(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &code); /* else 0 stays */
 	switch (code) {
 	case ECONNREFUSED:
 	case ENOENT: /* no socket of that name: nobody listens, just the same */
@@ -202,12 +202,11 @@ static int connect_errno(const struct call *c)
 	}
 }
 
-/* The positive errno that http.h promises for curl's result. */
-static int errno_of(const struct call *c, CURLcode result)
+int http_errno(CURL *easy, CURLcode result)
 {
 	switch ((int)result) {
 	case CURLE_COULDNT_CONNECT:
-		return connect_errno(c);
+		return connect_errno(easy);
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return EHOSTUNREACH;
 	case CURLE_OPERATION_TIMEDOUT:
@@ -217,8 +216,6 @@ static int errno_of(const struct call *c, CURLcode result)
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
 		return ECONNRESET;
-	case CURLE_WRITE_ERROR:
-		return c->taken < 0 ? -c->taken : EIO;
 	default:
 		return EIO;
 	}
@@ -248,11 +245,11 @@ static int run(struct call *c, const struct deadline *d)
 
 	if (!set_up(c) || curl_multi_add_handle(c->multi, c->easy) != CURLM_OK)
 		return -EIO;
-	r = drive(c, d);
-	result = r == 0 ? result_of(c) : CURLE_OK;
-	if (result != CURLE_OK)
-		r = -errno_of(c, result);
-	return r;
+	r = http_drive(c->multi, d);
+	result = r == 0 ? http_result(c->multi) : CURLE_OK;
+	if (result == CURLE_WRITE_ERROR && c->taken < 0)
+		return c->taken;
+	return result == CURLE_OK ? r : -http_errno(c->easy, result);
 }
 
 /* Record what was asked of whom, and how it failed. */

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fetch.h"
 #include "base/file.h"
 #include "base/http.h"
 #include "base/log.h"
@@ -251,6 +252,7 @@ int daemon_main(const struct daemon_options *given)
 		block_signals();
 		if (chdir("/") < 0)
 			log_warning("cannot leave the current directory, ignoring");
+		fetch_init();
 		r = http_init() < 0 ? err_set(&e, ENOMEM, "no memory") : serve(&o, &e);
 		http_done();
 	}

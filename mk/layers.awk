@@ -15,7 +15,7 @@ BEGIN {
 	only["^libdevmapper"] = "^storage/dm[.]c$"
 	only["^netlink/"] = "^net/nl[.]c$"
 	only["^nftables/"] = "^net/nft[.]c$"
-	only["^curl/"] = "^base/http[.]c$"
+	only["^curl/"] = "^base/(http[.]c|http-private[.]h|fetch[.]c)$"
 	only["^json-c/"] = "^(base/json[.][ch]|ops/[^/]*[.][ch]|agent/[^/]*[.][ch])$"
 	only["^gcrypt"] = "^base/digest[.]c$"
 	only["^systemd/"] = "^(fs/[^/]*[.]c|base/log[.]c)$"
