@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -27,6 +28,7 @@
 enum {
 	MIB = 1024 * 1024,
 	PROBE_BYTES = 4096,
+	HEAD_START_BYTES = 16 * MIB, /* what a guest writes until it is looked at again */
 };
 
 static const char raw_name[] = "disk.raw", qcow2_name[] = "disk.qcow2", temp_name[] = "disk.new";
@@ -57,15 +59,15 @@ static int file_probe(const char *state_dir, char *why, size_t why_size, struct 
 }
 
 /* Which of its two names the data has. Return: NULL when there is none. */
-static const char *data_find(const struct volume_spec *s, enum volume_format *ret_format)
+static const char *data_find(int dir_fd, enum volume_format *ret_format)
 {
 	struct stat st;
 
 	*ret_format = VOLUME_RAW;
-	if (fstatat(s->dir_fd, raw_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(dir_fd, raw_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return raw_name;
 	*ret_format = VOLUME_QCOW2;
-	if (fstatat(s->dir_fd, qcow2_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(dir_fd, qcow2_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return qcow2_name;
 	return NULL;
 }
@@ -145,7 +147,7 @@ static int check_data(const struct volume_spec *s, enum volume_format format, in
 static int file_create(const struct volume_spec *s, const struct deadline *d, struct err *e)
 {
 	enum volume_format format;
-	const char *name = data_find(s, &format);
+	const char *name = data_find(s->dir_fd, &format);
 	AUTO_FD base_fd = -1;
 	AUTO_FD fd = -1;
 	uint64_t base_bytes;
@@ -175,7 +177,7 @@ static int file_up(const struct volume_spec *s, const struct deadline *d, struct
 		   struct err *e)
 {
 	enum volume_format format;
-	const char *name = data_find(s, &format);
+	const char *name = data_find(s->dir_fd, &format);
 	struct volume *v;
 	int r;
 
@@ -203,7 +205,7 @@ static int file_down(const struct volume_spec *s, struct volume *v, const struct
 		     struct err *e)
 {
 	enum volume_format format;
-	const char *name = data_find(s, &format);
+	const char *name = data_find(s->dir_fd, &format);
 	AUTO_LOCK fd = -1;
 	int r;
 
@@ -227,7 +229,7 @@ static int file_destroy(const struct volume_spec *s, struct err *e)
 	int r = 0;
 
 	store_abort(s, temp_name);
-	while (r == 0 && (name = data_find(s, &format))) {
+	while (r == 0 && (name = data_find(s->dir_fd, &format))) {
 		AUTO_LOCK fd = -1;
 
 		r = store_lock(s, name, &fd, e);
@@ -241,25 +243,182 @@ static int file_destroy(const struct volume_spec *s, struct err *e)
 static bool file_alive(const struct volume_spec *s)
 {
 	enum volume_format format;
-	const char *name = data_find(s, &format);
+	const char *name = data_find(s->dir_fd, &format);
 	AUTO_FD fd = name ? openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
 
 	return fd >= 0 && check_data(s, format, fd, false, NULL) == 0;
 }
 
+/* A file that was cut off behind our back; what a VMM has open of it can no longer be the whole disk. */
+static bool data_is_cut(const struct volume_spec *s, enum volume_format format, uint64_t length)
+{
+	struct stat st;
+
+	if (format == VOLUME_QCOW2)
+		return length < QCOW2_MIN_BYTES;
+	return length % MIB ||
+	       (s->base && stat(s->base, &st) == 0 && length < (uint64_t)st.st_size);
+}
+
 static int file_usage(const struct volume_spec *s, struct volume_usage *ret)
 {
 	enum volume_format format;
-	const char *name = data_find(s, &format);
+	const char *name = data_find(s->dir_fd, &format);
 	uint64_t length;
 	int r;
 
 	if (!name)
 		return -ENOENT;
 	r = store_measure(s, name, &ret->used_bytes, &length);
+	if (r < 0)
+		return r;
+	ret->total_bytes = s->size_bytes;
+	ret->health = data_is_cut(s, format, length) ? VOLUME_BROKEN : VOLUME_WELL;
+	return 0;
+}
+
+/*
+ * There is nothing to allocate ahead: a guest that finds no room is stopped with its write pending, nothing is
+ * damaged, and the write is done when the guest goes on. So only the host's room is asked for.
+ */
+static int file_grow(const struct volume_spec *s, uint64_t reserve_bytes, const struct deadline *d,
+		     struct err *e)
+{
+	struct volume_usage usage;
+	struct statvfs fs;
+	uint64_t room;
+
+	(void)d; /* nothing here takes long */
+	if (file_usage(s, &usage) < 0)
+		return err_set(e, EBADMSG, "the disk's data in %s has gone; restore a snapshot",
+			       s->dir);
+	if (usage.health == VOLUME_BROKEN)
+		return err_set(e, EBADMSG, "the disk's data in %s is cut off; restore a snapshot",
+			       s->dir);
+	if (fstatvfs(s->dir_fd, &fs) < 0)
+		return err_sys(e, errno, "cannot ask for the room in %s", s->dir);
+	room = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (room < HEAD_START_BYTES || room - HEAD_START_BYTES < reserve_bytes)
+		return err_set(e, ENOSPC,
+			       "%s has %llu MiB free, and %llu MiB have to stay free; make room",
+			       s->dir, (unsigned long long)(room / MIB),
+			       (unsigned long long)((reserve_bytes + HEAD_START_BYTES) / MIB));
+	return 0;
+}
+
+/* Open the data to read it all. Return: 0 with its name; -ENOENT; -EBADMSG; …. */
+static int data_open(const struct volume_spec *s, const char **ret_name, int *ret_fd, struct err *e)
+{
+	enum volume_format format;
+	const char *name = data_find(s->dir_fd, &format);
+	AUTO_FD fd = -1;
+	int r;
+
+	if (!name)
+		return err_set(e, ENOENT, "%s holds no disk data", s->dir);
+	fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, errno, "cannot open %s/%s", s->dir, name);
+	r = check_data(s, format, fd, false, e);
+	if (r < 0)
+		return r;
+	*ret_name = name;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+static int file_copy_data(const struct volume_spec *s, int to_fd, const struct deadline *d,
+			  struct err *e)
+{
+	const char *name = NULL;
+	AUTO_FD fd = -1;
+	int r = data_open(s, &name, &fd, e);
+
+	if (r < 0)
+		return r;
+	if (name == qcow2_name) {
+		r = qcow2_lay(fd, -1, d, e); /* a copy of damage is of no use */
+		if (r < 0)
+			return err_wrap(e, "%s/%s", s->dir, name);
+	}
+	return store_copy_file(s, name, to_fd, d, e);
+}
+
+static int file_flatten(const struct volume_spec *s, int out_fd, const struct deadline *d,
+			struct err *e)
+{
+	const char *name = NULL;
+	AUTO_FD fd = -1;
+	int r = data_open(s, &name, &fd, e);
+
+	if (r < 0)
+		return r;
+	if (name == raw_name) {
+		r = file_copy(fd, out_fd, d->cancel_fd, e);
+		if (r == 0 && ftruncate(out_fd, (off_t)s->size_bytes) < 0)
+			r = err_sys(e, errno, "cannot size the image");
+	} else {
+		r = store_lay_base(s, out_fd, d, e);
+		if (r == 0)
+			r = qcow2_lay(fd, out_fd, d, e);
+	}
+	return r < 0 ? err_wrap(e, "cannot flatten %s/%s", s->dir, name) : 0;
+}
+
+static int adopt_qcow2(const struct volume_spec *s, int fd, struct err *e)
+{
+	AUTO_FD base_fd = -1;
+	uint64_t bytes, base_bytes;
+	int r;
+
+	r = store_open_base(s, &base_fd, &base_bytes, e);
 	if (r == 0)
-		ret->total_bytes = s->size_bytes;
+		r = qcow2_verify(fd, &bytes, e);
+	if (r < 0)
+		return r;
+	if (bytes < base_bytes || bytes > s->size_bytes)
+		return err_set(e, EBADMSG,
+			       "the overlay is of a disk of %llu bytes; the template's image has "
+			       "%llu, the sandbox's disk %llu",
+			       (unsigned long long)bytes, (unsigned long long)base_bytes,
+			       (unsigned long long)s->size_bytes);
+	return qcow2_rebase(fd, s->base, e);
+}
+
+static int file_adopt_data(const struct volume_spec *s, struct err *e)
+{
+	enum volume_format format;
+	const char *name = data_find(s->dir_fd, &format);
+	AUTO_LOCK fd = -1;
+	struct stat st;
+	int r;
+
+	if (!name)
+		return err_set(e, EBADMSG, "%s holds no disk.raw or disk.qcow2", s->dir);
+	if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(e, errno, "cannot look at %s/%s", s->dir, name);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, EBADMSG, "%s/%s is not a regular file", s->dir, name);
+	if (format == VOLUME_RAW && faccessat(s->dir_fd, qcow2_name, F_OK, 0) == 0)
+		return err_set(e, EBADMSG, "%s holds both %s and %s", s->dir, raw_name, qcow2_name);
+	r = store_lock(s, name, &fd, e);
+	if (r < 0)
+		return r;
+	if (format == VOLUME_QCOW2) {
+		r = adopt_qcow2(s, fd, e);
+		return r < 0 ? err_wrap(e, "%s/%s", s->dir, name) : 0;
+	}
+	r = check_raw(s, fd, false, e);
+	if (r == 0 && fsync(fd) < 0)
+		return err_sys(e, errno, "cannot write %s/%s to disk", s->dir, name);
 	return r;
+}
+
+static const char *file_data_name(int dir_fd)
+{
+	enum volume_format format;
+
+	return data_find(dir_fd, &format);
 }
 
 /* Locks go with their processes: nothing can be left. */
@@ -282,5 +441,10 @@ const struct volume_driver store_file = {
 	.down = file_down,
 	.alive = file_alive,
 	.usage = file_usage,
+	.grow = file_grow,
+	.copy = file_copy_data,
+	.flatten = file_flatten,
+	.adopt_data = file_adopt_data,
+	.data_name = file_data_name,
 	.sweep = file_sweep,
 };

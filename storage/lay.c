@@ -17,7 +17,8 @@
 #include "storage/store.h"
 
 enum {
-	LAY_BLOCK = 4096, /* bytes; the grain in which zeroes are looked for */
+	LAY_BLOCK = 4096,      /* bytes; the grain in which zeroes are looked for */
+	ZERO_PIECE = 64 << 10, /* bytes, where zeroes have to be written */
 	COPY_MODE = 0600,
 };
 
@@ -43,16 +44,20 @@ static int lay_write(int fd, uint64_t offset, const unsigned char *p, size_t len
 	return 0;
 }
 
-static int lay_run(int fd, uint64_t offset, const unsigned char *p, size_t len, struct err *e)
+int store_lay_zeroes(int fd, uint64_t offset, uint64_t len, struct err *e)
 {
-	if (!block_is_zero(p))
-		return lay_write(fd, offset, p, len, e);
+	static const unsigned char zeroes[ZERO_PIECE];
+	int r = 0;
+
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len) ==
 	    0)
 		return 0;
 	if (errno != EOPNOTSUPP && errno != ENOSYS)
 		return err_sys(e, errno, "cannot make a hole in the image");
-	return lay_write(fd, offset, p, len, e);
+	for (uint64_t at = 0; r == 0 && at < len; at += ZERO_PIECE)
+		r = lay_write(fd, offset + at, zeroes,
+			      len - at < ZERO_PIECE ? (size_t)(len - at) : ZERO_PIECE, e);
+	return r;
 }
 
 int store_lay(int fd, uint64_t offset, const void *data, size_t len, struct err *e)
@@ -66,7 +71,8 @@ int store_lay(int fd, uint64_t offset, const void *data, size_t len, struct err 
 		end = at + LAY_BLOCK;
 		while (end < len && block_is_zero(p + end) == zero)
 			end += LAY_BLOCK;
-		r = lay_run(fd, offset + at, p + at, end - at, e);
+		r = zero ? store_lay_zeroes(fd, offset + at, end - at, e)
+			 : lay_write(fd, offset + at, p + at, end - at, e);
 		if (r < 0)
 			return r;
 	}

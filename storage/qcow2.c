@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* storage/qcow2.c - overlays in QEMU's qcow2 format, written in process
+/* storage/qcow2.c - overlays in QEMU's qcow2 format, written in process: header and first tables
  *
  * How it works
  * Four clusters of 128 KiB: header with the backing file's name, refcount table, one refcount block, L1
@@ -17,29 +17,28 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "storage/qcow2-format.h"
 
 enum {
 	QCOW2_MAGIC = 0x514649fb, /* 'Q' 'F' 'I' 0xfb */
 	QCOW2_VERSION = 3,
-	CLUSTER_BITS = 17,
-	CLUSTER_BYTES = 1 << CLUSTER_BITS,
 	INCOMPAT_DIRTY = 1 << 0,   /* the VMM died; it repairs refcounts when it opens the image */
 	INCOMPAT_CORRUPT = 1 << 1, /* the VMM found damage; it refuses to write */
 	INCOMPAT_EXTENDED_L2 = 1 << 4,
 	REFCOUNT_ORDER = 4, /* 2^4 bits each */
-	L1_ENTRIES = CLUSTER_BYTES / 8,
-	L2_ENTRIES = CLUSTER_BYTES / 16,
 	EXTENSION_END = 0,
+	HEADER_MIN = 104,     /* bytes; QEMU writes these or 112 */
 	BASE_NAME_MAX = 1023, /* bytes, by the format */
 	HEAD_BYTES = 4096,    /* header, extensions and name, zero-filled */
 };
 
 enum { CLUSTER_HEADER, CLUSTER_REFCOUNT_TABLE, CLUSTER_REFCOUNT_BLOCK, CLUSTER_L1, CLUSTER_COUNT };
+_Static_assert(CLUSTER_COUNT *QCOW2_CLUSTER_BYTES == QCOW2_MIN_BYTES, "what qcow2_create() writes");
 
-static const uint32_t extension_backing_format = 0xe2792aca;
-static const uint64_t disk_max_bytes = (uint64_t)L1_ENTRIES * L2_ENTRIES * CLUSTER_BYTES;
+static const uint32_t extension_backing_format = 0xe2792aca, extension_feature_names = 0x6803f857;
+static const uint64_t disk_max_bytes = (uint64_t)QCOW2_L1_ENTRIES * qcow2_l2_disk_bytes;
 
-/* All big-endian. */
+/* With the extensions that we write. */
 struct qcow2_header {
 	uint32_t magic, version;
 	uint64_t base_name_offset;
@@ -77,11 +76,12 @@ static void header_fill(struct qcow2_header *h, size_t base_len, uint64_t disk_b
 		.version = htobe32(QCOW2_VERSION),
 		.base_name_offset = htobe64(sizeof(*h)),
 		.base_name_bytes = htobe32((uint32_t)base_len),
-		.cluster_bits = htobe32(CLUSTER_BITS),
+		.cluster_bits = htobe32(QCOW2_CLUSTER_BITS),
 		.disk_bytes = htobe64(disk_bytes),
-		.l1_entries = htobe32(L1_ENTRIES),
-		.l1_offset = htobe64((uint64_t)CLUSTER_L1 * CLUSTER_BYTES),
-		.refcount_table_offset = htobe64((uint64_t)CLUSTER_REFCOUNT_TABLE * CLUSTER_BYTES),
+		.l1_entries = htobe32(QCOW2_L1_ENTRIES),
+		.l1_offset = htobe64((uint64_t)CLUSTER_L1 * QCOW2_CLUSTER_BYTES),
+		.refcount_table_offset =
+			htobe64((uint64_t)CLUSTER_REFCOUNT_TABLE * QCOW2_CLUSTER_BYTES),
 		.refcount_table_clusters = htobe32(1),
 		.incompatible = htobe64(INCOMPAT_EXTENDED_L2),
 		.refcount_order = htobe32(REFCOUNT_ORDER),
@@ -93,9 +93,19 @@ static void header_fill(struct qcow2_header *h, size_t base_len, uint64_t disk_b
 	};
 }
 
+/* Into a head of zeroes. */
+static void head_fill(unsigned char head[HEAD_BYTES], const struct qcow2_header *h,
+		      const char *base)
+{
+	memcpy(head, h, sizeof(*h));
+	/* Its length stands in the header. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
+	memcpy(head + sizeof(*h), base, strlen(base));
+}
+
 int qcow2_create(int fd, const char *base, uint64_t disk_bytes, struct err *e)
 {
-	uint64_t refcount_block_at = htobe64((uint64_t)CLUSTER_REFCOUNT_BLOCK * CLUSTER_BYTES);
+	uint64_t refcount_block_at =
+		htobe64((uint64_t)CLUSTER_REFCOUNT_BLOCK * QCOW2_CLUSTER_BYTES);
 	unsigned char head[HEAD_BYTES] = {0};
 	uint16_t refcounts[CLUSTER_COUNT];
 	size_t base_len = strlen(base);
@@ -108,23 +118,42 @@ int qcow2_create(int fd, const char *base, uint64_t disk_bytes, struct err *e)
 	if (disk_bytes > disk_max_bytes)
 		return err_set(e, EFBIG, "a qcow2 overlay cannot be larger than 16 TiB");
 	header_fill(&h, base_len, disk_bytes);
-	memcpy(head, &h, sizeof(h));
-	/* Its length stands in the header. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
-	memcpy(head + sizeof(h), base, base_len);
+	head_fill(head, &h, base);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		refcounts[i] = htobe16(1);
 
-	if (ftruncate(fd, (off_t)CLUSTER_COUNT * CLUSTER_BYTES) < 0)
+	if (ftruncate(fd, QCOW2_MIN_BYTES) < 0)
 		return err_sys(e, errno, "cannot size the qcow2 overlay");
 	r = put(fd, &refcount_block_at, sizeof(refcount_block_at),
-		(uint64_t)CLUSTER_REFCOUNT_TABLE * CLUSTER_BYTES, e);
+		(uint64_t)CLUSTER_REFCOUNT_TABLE * QCOW2_CLUSTER_BYTES, e);
 	if (r < 0)
 		return r;
-	r = put(fd, refcounts, sizeof(refcounts), (uint64_t)CLUSTER_REFCOUNT_BLOCK * CLUSTER_BYTES,
-		e);
+	r = put(fd, refcounts, sizeof(refcounts),
+		(uint64_t)CLUSTER_REFCOUNT_BLOCK * QCOW2_CLUSTER_BYTES, e);
 	if (r < 0)
 		return r;
 	return put(fd, head, sizeof(head), 0, e);
+}
+
+int qcow2_read(int fd, void *ret, size_t len, uint64_t at, struct err *e)
+{
+	char *p = ret;
+
+	while (len > 0) {
+		ssize_t n = pread(fd, p, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, errno, "cannot read the disk's overlay");
+		if (n == 0)
+			return err_set(e, EBADMSG, "the disk's overlay is cut off at byte %llu",
+				       (unsigned long long)at);
+		p += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
 }
 
 static int header_check(const struct qcow2_header *h, struct err *e)
@@ -137,37 +166,136 @@ static int header_check(const struct qcow2_header *h, struct err *e)
 		return err_set(e, EBADMSG,
 			       "the disk's overlay is marked corrupt; try `qemu-img check -r all`");
 	if ((features & ~(uint64_t)INCOMPAT_DIRTY) != INCOMPAT_EXTENDED_L2 ||
-	    be32toh(h->cluster_bits) != CLUSTER_BITS)
+	    be32toh(h->cluster_bits) != QCOW2_CLUSTER_BITS || h->crypt_method ||
+	    h->snapshot_count || be32toh(h->refcount_order) != REFCOUNT_ORDER ||
+	    be32toh(h->header_bytes) < HEADER_MIN ||
+	    be32toh(h->header_bytes) > offsetof(struct qcow2_header, format_type) ||
+	    (be32toh(h->header_bytes) > HEADER_MIN && h->compression))
 		return err_set(e, EBADMSG,
 			       "the disk's overlay has a layout that sbxfs does not write");
+	if (be64toh(h->disk_bytes) % QCOW2_CLUSTER_BYTES || be64toh(h->disk_bytes) > disk_max_bytes)
+		return err_set(e, EBADMSG, "the disk's overlay is of a disk of %llu bytes",
+			       (unsigned long long)be64toh(h->disk_bytes));
+	if (be32toh(h->l1_entries) != QCOW2_L1_ENTRIES ||
+	    be64toh(h->l1_offset) % QCOW2_CLUSTER_BYTES || !h->l1_offset)
+		return err_set(e, EBADMSG,
+			       "the disk's overlay has an L1 table that sbxfs does not write");
+	return 0;
+}
+
+/*
+ * The base's format has to stand there: a VMM that guesses would follow what a guest wrote into its own base.
+ * Of the rest only names for humans are allowed: others lead to further files or tables.
+ */
+static int extensions_check(const char head[HEAD_BYTES], size_t at, struct err *e)
+{
+	bool raw = false;
+
+	while (at <= HEAD_BYTES - 2 * sizeof(uint32_t)) {
+		uint32_t type, bytes;
+
+		memcpy(&type, head + at, sizeof(type));
+		memcpy(&bytes, head + at + sizeof(type), sizeof(bytes));
+		type = be32toh(type);
+		bytes = be32toh(bytes);
+		at += sizeof(type) + sizeof(bytes);
+		if (type == EXTENSION_END && raw)
+			return 0;
+		if (type == EXTENSION_END || bytes > HEAD_BYTES - at)
+			break;
+		if (type == extension_backing_format)
+			raw = bytes == 3 && memcmp(head + at, "raw", 3) == 0;
+		else if (type != extension_feature_names)
+			break;
+		at += (bytes + 7) / 8 * 8;
+	}
+	return err_set(e, EBADMSG,
+		       "the disk's overlay has header extensions that sbxfs does not "
+		       "write, or does not say that its base is raw");
+}
+
+int qcow2_load(int fd, struct qcow2_image *ret, struct err *e)
+{
+	char head[HEAD_BYTES];
+	struct qcow2_header h;
+	uint64_t name_at;
+	uint32_t name_bytes;
+	off_t end;
+	int r;
+
+	r = qcow2_read(fd, head, sizeof(head), 0, e);
+	if (r < 0)
+		return r;
+	memcpy(&h, head, sizeof(h));
+	r = header_check(&h, e);
+	if (r < 0)
+		return r;
+	r = extensions_check(head, be32toh(h.header_bytes), e);
+	if (r < 0)
+		return r;
+	name_at = be64toh(h.base_name_offset);
+	name_bytes = be32toh(h.base_name_bytes);
+	if (name_bytes == 0 || name_bytes > BASE_NAME_MAX || name_at > sizeof(head) - name_bytes ||
+	    memchr(head + name_at, '\0', name_bytes))
+		return err_set(e, EBADMSG, "the disk's overlay names no base in its header");
+	end = lseek(fd, 0, SEEK_END);
+	if (end < 0)
+		return err_sys(e, errno, "cannot measure the disk's overlay");
+	*ret = (struct qcow2_image){
+		.fd = fd,
+		.file_bytes = (uint64_t)end,
+		.disk_bytes = be64toh(h.disk_bytes),
+		.l1_offset = be64toh(h.l1_offset),
+		.refcount_table_offset = be64toh(h.refcount_table_offset),
+		.refcount_table_clusters = be32toh(h.refcount_table_clusters),
+		.dirty = be64toh(h.incompatible) & INCOMPAT_DIRTY,
+	};
+	memcpy(ret->base_name, head + name_at, name_bytes);
+	if (ret->file_bytes < QCOW2_MIN_BYTES ||
+	    ret->l1_offset > ret->file_bytes - QCOW2_CLUSTER_BYTES)
+		return err_set(e, EBADMSG, "the disk's overlay is cut off before its tables");
 	return 0;
 }
 
 int qcow2_check(int fd, const char *base, uint64_t *ret_disk_bytes, struct err *e)
 {
-	size_t base_len = strlen(base);
-	char head[HEAD_BYTES];
-	struct qcow2_header h;
-	uint64_t name_at;
-	ssize_t n;
-	int r;
+	struct qcow2_image image;
+	int r = qcow2_load(fd, &image, e);
 
-	n = pread(fd, head, sizeof(head), 0);
-	if (n < 0)
-		return err_sys(e, errno, "cannot read the disk's overlay");
-	if (n != (ssize_t)sizeof(head))
-		return err_set(e, EBADMSG, "the disk's overlay is cut off in its header");
-	memcpy(&h, head, sizeof(h));
-	r = header_check(&h, e);
 	if (r < 0)
 		return r;
-	name_at = be64toh(h.base_name_offset);
-	if (be32toh(h.base_name_bytes) != base_len || name_at > sizeof(head) - BASE_NAME_MAX ||
-	    base_len > BASE_NAME_MAX || memcmp(head + name_at, base, base_len) != 0)
+	if (strcmp(image.base_name, base) != 0)
 		return err_set(e, EBADMSG, "the disk's overlay is not over %s", base);
-	if (lseek(fd, 0, SEEK_END) < (off_t)CLUSTER_COUNT * CLUSTER_BYTES)
-		return err_set(e, EBADMSG, "the disk's overlay is cut off before its tables");
-	*ret_disk_bytes = be64toh(h.disk_bytes);
+	*ret_disk_bytes = image.disk_bytes;
+	return 0;
+}
+
+int qcow2_rebase(int fd, const char *base, struct err *e)
+{
+	unsigned char head[HEAD_BYTES] = {0};
+	size_t base_len = strlen(base);
+	struct qcow2_image image;
+	struct qcow2_header h;
+	int r;
+
+	if (base_len > BASE_NAME_MAX)
+		return err_set(e, ENAMETOOLONG, "a qcow2 overlay cannot name %s: over %d bytes",
+			       base, BASE_NAME_MAX);
+	r = qcow2_load(fd, &image, e);
+	if (r < 0)
+		return r;
+	header_fill(&h, base_len, image.disk_bytes);
+	h.l1_offset = htobe64(image.l1_offset);
+	h.refcount_table_offset = htobe64(image.refcount_table_offset);
+	h.refcount_table_clusters = htobe32(image.refcount_table_clusters);
+	if (image.dirty)
+		h.incompatible |= htobe64(INCOMPAT_DIRTY);
+	head_fill(head, &h, base);
+	r = put(fd, head, sizeof(head), 0, e);
+	if (r < 0)
+		return r;
+	if (fsync(fd) < 0)
+		return err_sys(e, errno, "cannot write the qcow2 overlay to disk");
 	return 0;
 }
 

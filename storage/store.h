@@ -74,6 +74,9 @@ int store_measure(const struct volume_spec *s, const char *name, uint64_t *ret_a
  */
 int store_lay(int fd, uint64_t offset, const void *data, size_t len, struct err *e);
 
+/* Make a hole of a part of such an image, whatever was there. @offset, @len: multiples of 4096. Return: as store_lay(). */
+int store_lay_zeroes(int fd, uint64_t offset, uint64_t len, struct err *e);
+
 /* The base's content into an empty image, which becomes @s->size_bytes long; holes kept. Return: 0; … */
 int store_lay_base(const struct volume_spec *s, int out_fd, const struct deadline *d,
 		   struct err *e);
