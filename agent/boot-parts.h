@@ -3,7 +3,9 @@
 #ifndef SBXFS_AGENT_BOOT_PARTS_H
 #define SBXFS_AGENT_BOOT_PARTS_H
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "agent/boot-cmdline.h"
 #include "base/err.h"
@@ -41,5 +43,25 @@ void boot_etc_write(const struct boot_args *a);
 
 /* Sync and power the machine off at once, whatever still runs. */
 void boot_halt(void) __attribute__((noreturn));
+
+/* boot-grow.c */
+
+/* The kernel would fill the unused inode tables in the background, in every sandbox's own copy. */
+#define BOOT_ROOT_OPTIONS "noinit_itable"
+
+/* A root file system on its way to the size of its disk. */
+struct boot_grow {
+	int fd;          /* of its top */
+	uint64_t blocks; /* that it is to have; 0: it stays as it is */
+	pthread_t thread;
+	bool threaded;
+};
+
+/* The blocks that there is room for on @device, before it is mounted, if its ext4 has fewer; else 0. */
+uint64_t boot_grow_wanted(const char *device);
+
+/* Grow the one mounted at @path, with no options; end() waits for that and mounts it, "/" by then, with BOOT_ROOT_OPTIONS. */
+void boot_grow_begin(struct boot_grow *g, const char *path);
+void boot_grow_end(const struct boot_grow *g);
 
 #endif

@@ -138,16 +138,18 @@ static bool node_is_there(void *arg)
 	return access(arg, F_OK) == 0;
 }
 
-static int root_mount(struct boot_args *a, int uevents, struct err *e)
+static int root_mount(struct boot_args *a, int uevents, struct boot_grow *grow, struct err *e)
 {
 	if (boot_uevents_wait(uevents, node_is_there, a->root, ROOT_WAIT_MS) != 0)
 		return err_set(e, ENODEV,
 			       "no root disk %s after %d s; does the initramfs have its driver?",
 			       a->root, ROOT_WAIT_MS / 1000);
 	(void)mkdir(NEW_ROOT, 0755); /* there already, or mount() says why not */
-	/* The kernel would fill the unused inode tables in the background, in every sandbox's own copy. */
-	if (mount(a->root, NEW_ROOT, "ext4", 0, "noinit_itable") != 0)
+	grow->blocks = boot_grow_wanted(a->root);
+	if (mount(a->root, NEW_ROOT, "ext4", 0, grow->blocks ? NULL : BOOT_ROOT_OPTIONS) != 0)
 		return err_sys(e, errno, "cannot mount %s as ext4", a->root);
+	if (grow->blocks)
+		boot_grow_begin(grow, NEW_ROOT);
 	return 0;
 }
 
@@ -228,6 +230,7 @@ static int root_furnish(const struct boot_args *a, struct err *e)
 static int boot_steps(struct boot_args *a, struct err *e)
 {
 	AUTO_FD uevents = -1;
+	struct boot_grow grow = {0};
 	int r = initramfs_check(e);
 
 	for (size_t i = 0; i < COUNT(EARLY) && r == 0; i++)
@@ -239,7 +242,7 @@ static int boot_steps(struct boot_args *a, struct err *e)
 	if (r != 0)
 		return r;
 	modules_load();
-	r = root_mount(a, uevents, e);
+	r = root_mount(a, uevents, &grow, e);
 	if (r == 0)
 		r = root_switch(e);
 	if (r == 0)
@@ -248,6 +251,8 @@ static int boot_steps(struct boot_args *a, struct err *e)
 		r = boot_net_up(a, uevents, e);
 	if (r == 0)
 		boot_etc_write(a);
+	if (r == 0 && grow.blocks)
+		boot_grow_end(&grow);
 	return r;
 }
 
