@@ -11,6 +11,7 @@ struct event_base;
 struct json_object;
 struct process_table;
 struct flusher;
+struct freezer;
 
 enum {
 	AGENT_PORT = 49983,
@@ -33,6 +34,7 @@ struct agent {
 	struct rlimit files; /* the limit of open files that processes get: the one that we found */
 	struct process_table *processes; /* owned */
 	struct flusher *flusher;         /* owned */
+	struct freezer *freezer;         /* owned */
 };
 
 #endif

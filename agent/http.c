@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/freeze.h"
 #include "agent/init.h"
 #include "agent/metrics.h"
 #include "agent/rpc.h"
@@ -38,6 +39,8 @@ static const struct route routes[] = {
 	{ EVHTTP_REQ_GET,  "/metrics",                   0,          metrics_get },
 	{ EVHTTP_REQ_POST, "/init",                      ROUTE_OPEN, init_post },
 	{ EVHTTP_REQ_POST, "/sync",                      0,          system_sync },
+	{ EVHTTP_REQ_POST, "/fsfreeze",                  0,          freeze_post },
+	{ EVHTTP_REQ_POST, "/fsthaw",                    0,          freeze_thaw_post },
 	{ EVHTTP_REQ_POST, "/shutdown",                  0,          system_shutdown },
 	{ EVHTTP_REQ_POST, "/process.Process/List",       0,          rpc_list },
 	{ EVHTTP_REQ_POST, "/process.Process/SendSignal", 0,          rpc_send_signal },

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* agent/main.c - the program inside the guest: options, the listening socket, the event loop
  *
- * How it works: one thread, one event loop, every request answered from it; the only other thread is the one
- * that runs sync(2) now and then. As process 1 it brings the guest up first.
+ * How it works: one thread, one event loop, every request answered from it; other threads run only what blocks,
+ * sync(2) and the holding of file systems. As process 1 it brings the guest up first.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +20,7 @@
 
 #include "agent/agent.h"
 #include "agent/boot.h"
+#include "agent/freeze.h"
 #include "agent/http.h"
 #include "agent/process.h"
 #include "agent/system.h"
@@ -199,7 +200,8 @@ static int agent_open(struct agent *a, struct options *o, struct err *e)
 	a->env = json_object_new_object();
 	a->flusher = a->base ? system_flusher_new(a->base) : NULL;
 	a->processes = a->base ? process_table_new(a) : NULL;
-	if (!a->user || !a->env || !a->flusher || !a->processes)
+	a->freezer = a->base ? freezer_new(a->base) : NULL;
+	if (!a->user || !a->env || !a->flusher || !a->freezer || !a->processes)
 		return err_set(e, ENOMEM, "the agent is out of memory");
 	if (listen_on(o, &listener, e))
 		return -e->code;

@@ -9,15 +9,15 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
 #include <unistd.h>
 
 #include "agent/boot.h"
+#include "agent/freeze.h"
 #include "agent/http.h"
+#include "agent/thread.h"
 
 struct waiter {
 	TAILQ_ENTRY(waiter) link;
@@ -36,7 +36,6 @@ struct flusher {
 
 enum {
 	SHUTDOWN_GRACE_MS = 500, /* for the answer to leave when its client does not take it */
-	SYNC_STACK_BYTES = 64 * 1024,
 };
 
 static void *sync_main(void *arg)
@@ -46,26 +45,6 @@ static void *sync_main(void *arg)
 	sync();
 	(void)eventfd_write(f->done_fd, 1); /* fails only after 2^64 - 2 unread ones */
 	return NULL;
-}
-
-/* Start the thread with every signal blocked: they belong to the loop. */
-static int sync_thread(struct flusher *f)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	sigset_t all, old;
-	int r = pthread_attr_init(&attr);
-
-	if (r)
-		return -r;
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED); /* valid arguments */
-	(void)pthread_attr_setstacksize(&attr, SYNC_STACK_BYTES);          /* else the default */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&thread, &attr, sync_main, f);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	(void)pthread_attr_destroy(&attr);
-	return -r;
 }
 
 static void answer_all(struct waiters *list, int status)
@@ -87,7 +66,7 @@ static void sync_next(struct flusher *f)
 	if (f->running || TAILQ_EMPTY(&f->next))
 		return;
 	TAILQ_CONCAT(&f->current, &f->next, link);
-	if (sync_thread(f))
+	if (thread_start(sync_main, f))
 		answer_all(&f->current, HTTP_SERVUNAVAIL);
 	else
 		f->running = true;
@@ -176,6 +155,7 @@ void system_shutdown(struct agent *a, struct evhttp_request *req)
 		http_error(req, HTTP_INTERNAL, "the agent is out of memory");
 		return;
 	}
+	freeze_end(a); /* processes that wait to write could not end */
 	evhttp_request_set_on_complete_cb(req, shutdown_answered, NULL);
 	http_empty(req, HTTP_NOCONTENT);
 }

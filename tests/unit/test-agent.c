@@ -53,6 +53,21 @@ static void test_bad_init(void **state)
 	assert_answer(ask_on("/init", NULL, "{\"defaultUser\":\"daemon\"}", 24, &d), 401, "token");
 }
 
+/* Never a good one: as root it would hold this machine's own file systems. */
+static void test_bad_freeze(void **state)
+{
+	const struct deadline d = deadline_in(AGENT_WAIT_MS, -1);
+
+	(void)state;
+	assert_answer(ask_on("/fsfreeze", NULL, "{", 1, &d), 401, "token");
+	assert_answer(ask_on("/fsthaw", NULL, "", 0, &d), 401, "token");
+	assert_unary("/fsfreeze", "{", 400, "JSON");
+	assert_unary("/fsfreeze", "{\"hold_ms\":0}", 400, "hold_ms");
+	assert_unary("/fsfreeze", "{\"hold_ms\":\"long\"}", 400, "hold_ms");
+	/* Nothing is held. */
+	assert_unary("/fsthaw", "", 204, "");
+}
+
 static void test_good_init(void **state)
 {
 	struct answer a;
@@ -174,6 +189,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		AGENT_TEST(test_routes),
 		AGENT_TEST(test_bad_init),
+		AGENT_TEST(test_bad_freeze),
 		AGENT_TEST(test_good_init),
 		AGENT_TEST(test_bad_envelopes),
 		AGENT_TEST(test_bad_start),
