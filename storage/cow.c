@@ -12,9 +12,13 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/cleanup.h"
 
 enum {
 	COW_MAGIC = 0x70416e53, /* 'S' 'n' 'A' 'p', little-endian */
@@ -51,6 +55,19 @@ uint64_t cow_size_bytes(uint64_t disk_bytes)
 	uint64_t bytes = (1 + areas + data) * COW_CHUNK_BYTES;
 
 	return (bytes + COW_ALIGN_BYTES - 1) / COW_ALIGN_BYTES * COW_ALIGN_BYTES + COW_ALIGN_BYTES;
+}
+
+uint64_t cow_length(uint64_t disk_bytes, uint64_t used_bytes, uint64_t ahead_bytes)
+{
+	uint64_t most = cow_size_bytes(disk_bytes);
+	uint64_t chunks = chunks_of(used_bytes + ahead_bytes);
+
+	/* The chunk after the last one is a metadata chunk: full areas are only found out when it is written. */
+	if (chunks % COW_GROUP_CHUNKS == 1)
+		chunks++;
+	if (chunks * COW_CHUNK_BYTES <= most)
+		return chunks * COW_CHUNK_BYTES;
+	return most > used_bytes ? most : chunks_of(used_bytes) * COW_CHUNK_BYTES;
 }
 
 void cow_header_init(unsigned char chunk[COW_CHUNK_BYTES])
@@ -127,35 +144,153 @@ static int entry_check(const struct cow_entry *entry, uint64_t disk_chunks, uint
 	return 0;
 }
 
-int cow_check(int fd, uint64_t disk_bytes, struct err *e)
+static int header_read(int fd, struct err *e)
 {
-	struct cow_entry area[COW_AREA_ENTRIES];
+	unsigned char chunk[COW_CHUNK_BYTES];
 	struct cow_header header;
-	uint64_t store_chunks;
-	struct stat st;
+	int r = chunk_read(fd, 0, chunk, e);
+
+	if (r < 0)
+		return r;
+	memcpy(&header, chunk, sizeof(header));
+	return header_check(&header, e);
+}
+
+/* One area. Return: the number of its entries in use; a negative errno, or what visit() returned if negative. */
+static int area_walk(const struct cow_walk *w, const struct cow_entry *area, uint64_t store_chunks,
+		     uint64_t *last, struct err *e)
+{
 	unsigned i;
 	int r;
 
-	if (fstat(fd, &st) < 0)
-		return err_sys(e, errno, "cannot measure the copy-on-write store");
-	store_chunks = (uint64_t)st.st_size / COW_CHUNK_BYTES;
-	r = chunk_read(fd, 0, area, e);
-	if (r < 0)
-		return r;
-	memcpy(&header, area, sizeof(header));
-	r = header_check(&header, e);
-	if (r < 0)
-		return r;
-	for (uint64_t at = 1;; at += COW_GROUP_CHUNKS) {
-		r = chunk_read(fd, at, area, e);
+	for (i = 0; i < COW_AREA_ENTRIES && area[i].store_chunk; i++) {
+		uint64_t to = le64toh(area[i].store_chunk);
+
+		r = entry_check(&area[i], chunks_of(w->disk_bytes), store_chunks, e);
 		if (r < 0)
 			return r;
-		for (i = 0; i < COW_AREA_ENTRIES && area[i].store_chunk; i++) {
-			r = entry_check(&area[i], chunks_of(disk_bytes), store_chunks, e);
-			if (r < 0)
-				return r;
-		}
-		if (i < COW_AREA_ENTRIES)
-			return 0;
+		if (to > *last)
+			*last = to;
+		r = w->visit ? w->visit(le64toh(area[i].disk_chunk), to, w->arg) : 0;
+		if (r < 0)
+			return r;
 	}
+	return (int)i;
+}
+
+int cow_walk(const struct cow_walk *w, uint64_t *ret_used_bytes, struct err *e)
+{
+	struct cow_entry area[COW_AREA_ENTRIES];
+	uint64_t at = 1, last = 1;
+	struct stat st;
+	int r;
+
+	if (fstat(w->fd, &st) < 0)
+		return err_sys(e, errno, "cannot measure the copy-on-write store");
+	r = header_read(w->fd, e);
+	if (r < 0)
+		return r;
+	for (;; at += COW_GROUP_CHUNKS) {
+		r = chunk_read(w->fd, at, area, e);
+		if (r == 0)
+			r = area_walk(w, area, (uint64_t)st.st_size / COW_CHUNK_BYTES, &last, e);
+		if (r < 0)
+			return r;
+		if (r < COW_AREA_ENTRIES)
+			break;
+	}
+	if (last < at)
+		last = at;
+	if (ret_used_bytes)
+		*ret_used_bytes = (last + 1) * COW_CHUNK_BYTES;
+	return 0;
+}
+
+/* What has been seen of the chunks of disk and store: a bit for each. */
+struct seen {
+	unsigned char *disk, *store;
+	struct err *e;
+};
+
+/* Return: whether the bit was set before. */
+static bool bit_set(unsigned char *bits, uint64_t n)
+{
+	unsigned char mask = (unsigned char)(1u << (n % 8));
+	bool before = bits[n / 8] & mask;
+
+	bits[n / 8] |= mask;
+	return before;
+}
+
+static int see(uint64_t disk_chunk, uint64_t store_chunk, void *arg)
+{
+	struct seen *seen = arg;
+
+	if (bit_set(seen->disk, disk_chunk))
+		return err_set(seen->e, EBADMSG,
+			       "the copy-on-write store is damaged: it has chunk %llu of the disk "
+			       "twice; restore a snapshot",
+			       (unsigned long long)disk_chunk);
+	if (bit_set(seen->store, store_chunk))
+		return err_set(seen->e, EBADMSG,
+			       "the copy-on-write store is damaged: its chunk %llu is used twice; "
+			       "restore a snapshot",
+			       (unsigned long long)store_chunk);
+	return 0;
+}
+
+int cow_check(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, struct err *e)
+{
+	AUTO_FREE unsigned char *disk = calloc(1, chunks_of(disk_bytes) / 8 + 1);
+	AUTO_FREE unsigned char *store = NULL;
+	struct seen seen = {.disk = disk, .e = e};
+	struct cow_walk walk = {.fd = fd, .disk_bytes = disk_bytes, .visit = see, .arg = &seen};
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, errno, "cannot measure the copy-on-write store");
+	store = calloc(1, chunks_of((uint64_t)st.st_size) / 8 + 1);
+	if (!disk || !store)
+		return err_set(e, ENOMEM, "no memory to check the copy-on-write store");
+	seen.store = store;
+	return cow_walk(&walk, ret_used_bytes, e);
+}
+
+/* Does a chunk hold zeroes only from a byte on? Behind the end of the file it does. */
+static int zero_check(int fd, uint64_t chunk, size_t from, struct err *e)
+{
+	unsigned char bytes[COW_CHUNK_BYTES];
+	int r = chunk_read(fd, chunk, bytes, e);
+
+	if (r < 0)
+		return r;
+	for (size_t i = from; i < sizeof(bytes); i++) {
+		if (bytes[i])
+			return err_set(e, EBADMSG,
+				       "the copy-on-write store has something at byte %zu of chunk "
+				       "%llu, where it has to be empty",
+				       i, (unsigned long long)chunk);
+	}
+	return 0;
+}
+
+int cow_check_foreign(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, struct err *e)
+{
+	struct cow_entry area[COW_AREA_ENTRIES];
+	uint64_t at = 1;
+	unsigned used = COW_AREA_ENTRIES;
+	int r;
+
+	r = cow_check(fd, disk_bytes, ret_used_bytes, e);
+	if (r == 0)
+		r = zero_check(fd, 0, sizeof(struct cow_header), e);
+	while (r == 0 && used == COW_AREA_ENTRIES) {
+		r = chunk_read(fd, at, area, e);
+		for (used = 0; r == 0 && used < COW_AREA_ENTRIES && area[used].store_chunk; used++)
+			;
+		at += COW_GROUP_CHUNKS;
+	}
+	if (r < 0)
+		return r;
+	return zero_check(fd, at - COW_GROUP_CHUNKS, used * sizeof(area[0]), e);
 }

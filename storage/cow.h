@@ -19,16 +19,49 @@ enum {
  */
 uint64_t cow_size_bytes(uint64_t disk_bytes);
 
+/**
+ * cow_length() - How long a store in use should be: its used part and some room ahead of it
+ * @used_bytes: from cow_check() or the kernel's status
+ *
+ * Never one after which the kernel would have to clear a metadata chunk beyond the end: it would give the store
+ * up for that, where it only stops for a data chunk.
+ * Return: a multiple of COW_CHUNK_BYTES; at least @used_bytes, at most cow_size_bytes() (or @used_bytes).
+ */
+uint64_t cow_length(uint64_t disk_bytes, uint64_t used_bytes, uint64_t ahead_bytes);
+
 /* Fill @chunk with the header of a store that holds no change. */
 void cow_header_init(unsigned char chunk[COW_CHUNK_BYTES]);
 
+/* Told of each change in the order of the store; what it returns other than 0 ends the walk. */
+typedef int cow_visit(uint64_t disk_chunk, uint64_t store_chunk, void *arg);
+
+struct cow_walk {
+	int fd;              /* open for reading; borrowed */
+	uint64_t disk_bytes; /* of the disk over which the store lies */
+	cow_visit *visit;    /* NULL: only check */
+	void *arg;           /* for visit() */
+};
+
 /**
- * cow_check() - Is this a store that the kernel can take, with changes only within the disk?
- * @fd:         open for reading; borrowed
- * @disk_bytes: of the disk over which it lies
+ * cow_walk() - Visit every change, each checked to lie within the disk and the store
+ * @ret_used_bytes: length of the part in use; NULL: not wanted
  * Context: reads the header and all metadata in use, 4 KiB for each MiB changed.
- * Return: 0; -EBADMSG with what is damaged; -EIO.
+ * Return: 0; what visit() returned, which fills @e itself; -EBADMSG with what is damaged; -EIO.
  */
-int cow_check(int fd, uint64_t disk_bytes, struct err *e);
+int cow_walk(const struct cow_walk *w, uint64_t *ret_used_bytes, struct err *e);
+
+/**
+ * cow_check() - Is this a store that the kernel can take, with every chunk of disk and store used once at most?
+ * @ret_used_bytes: as for cow_walk()
+ * Return: 0; -EBADMSG with what is damaged; -ENOMEM; -EIO.
+ */
+int cow_check(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, struct err *e);
+
+/**
+ * cow_check_foreign() - cow_check() for a store that another host may have written, with malice
+ *
+ * Nothing may stand behind the end of the list either: the kernel would take it up as the list grows.
+ */
+int cow_check_foreign(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, struct err *e);
 
 #endif

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* storage/dm.c - device-mapper devices by name: all that is asked of libdevmapper
+/* storage/dm.c - device-mapper devices by name: made, changed and removed by libdevmapper
  *
  * How it works
  * libdevmapper keeps global lists and is not thread-safe: every call is made under one lock, which is held
  * for one device's tasks and never over a wait for a removal.
  * A device is made by three tasks (create, load, resume), not by the library's all-in-one create, which
  * forgets the errno of a refused table.
+ * A table is changed by load and resume, in which the kernel suspends the device by itself.
  * With udev running, tasks that cause uevents carry a cookie with flags that keep udev's rules from
  * reading a guest's disk; the wait for udev is bounded, since the node that is used comes from devtmpfs.
  * Removal: a device that is open is marked for deferred removal and closed; the kernel then removes it in
@@ -213,7 +214,8 @@ static int resume(const char *name, dev_t *ret_dev, struct err *e)
 	struct dm_info info;
 	int r;
 
-	if (!t)
+	/* No file system of this host lies on the device: there is none to freeze while tables change. */
+	if (!t || !dm_task_skip_lockfs(t) || !dm_task_no_flush(t))
 		return fail(e, EIO, "cannot prepare device", name);
 	r = task_run_uevent(t);
 	if (r < 0)
@@ -251,55 +253,26 @@ int dmdev_create(const char *name, const char *uuid, const struct dmdev_table *t
 	return r;
 }
 
-/* Only snapshots have a health; of other targets the status line has another form. */
-static enum dmdev_health read_health(struct dm_task *t)
+/* A table that an interrupted change has left waiting would be in the way of another on the same devices. */
+static int drop_waiting(const char *name, struct err *e)
 {
-	char *target = NULL, *params = NULL;
-	uint64_t start, length;
+	AUTO_TASK t = task_new(DM_DEVICE_CLEAR, name);
+	int r = t ? task_run(t) : -EIO;
 
-	(void)dm_get_next_target(t, NULL, &start, &length, &target, &params); /* NULL: one line */
-	if (!target || !params || strcmp(target, "snapshot") != 0)
-		return DMDEV_HEALTH_OK;
-	if (!strncmp(params, "Overflow", strlen("Overflow")))
-		return DMDEV_HEALTH_OVERFLOW;
-	/* "used/total metadata"; otherwise Invalid, "Merge failed" or Unknown */
-	return params[0] >= '0' && params[0] <= '9' ? DMDEV_HEALTH_OK : DMDEV_HEALTH_INVALID;
+	return r < 0 ? fail(e, -r, "cannot drop the waiting table of device", name) : 0;
 }
 
-/* Under the lock. */
-static int read_state(const char *name, struct dmdev_state *ret, struct err *e)
+int dmdev_swap(const char *name, const struct dmdev_table *table, struct err *e)
 {
-	AUTO_TASK t = task_new(DM_DEVICE_STATUS, name);
-	struct dm_info info;
-	const char *uuid;
-	int r;
-
-	memset(ret, 0, sizeof(*ret));
-	if (!t || !dm_task_no_flush(t))
-		return fail(e, EIO, "cannot prepare a question about device", name);
-	r = task_run(t);
-	if (r == -ENXIO)
-		return 0;
-	if (r < 0 || !dm_task_get_info(t, &info))
-		return fail(e, r < 0 ? -r : EIO, "cannot ask about device", name);
-	if (!info.exists)
-		return 0;
-	uuid = dm_task_get_uuid(t);
-	(void)snprintf(ret->uuid, sizeof(ret->uuid), "%s", uuid ? uuid : ""); /* 128 at most */
-	ret->exists = true;
-	ret->live = info.live_table && !info.suspended;
-	ret->dev = makedev(info.major, info.minor);
-	ret->open_count = info.open_count;
-	ret->health = read_health(t);
-	return 0;
-}
-
-int dmdev_state(const char *name, struct dmdev_state *ret, struct err *e)
-{
+	dev_t dev;
 	int r;
 
 	lock();
-	r = read_state(name, ret, e);
+	r = drop_waiting(name, e);
+	if (r == 0)
+		r = load_table(name, table, e);
+	if (r == 0)
+		r = resume(name, &dev, e);
 	unlock();
 	return r;
 }
@@ -323,7 +296,7 @@ int dmdev_remove(const char *name, struct err *e)
 	int r;
 
 	lock();
-	r = read_state(name, &state, e);
+	r = dmdev_state(name, &state, e);
 	if (r == 0 && state.exists) {
 		/* cppcheck-suppress unreadVariable; open until the end: the device goes at its close */
 		AUTO_FD fd = open_node(state.dev);

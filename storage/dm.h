@@ -16,6 +16,7 @@
 enum {
 	DMDEV_NAME_SIZE = 128,
 	DMDEV_PARAMS_SIZE = 96, /* of one table line: two devices and words */
+	DMDEV_TARGET_SIZE = 16,
 };
 
 struct dmdev_line {
@@ -41,12 +42,16 @@ struct dmdev_state {
 	bool live; /* has a table and is not suspended; what follows means something only when it exists */
 	dev_t dev;
 	int open_count;
-	enum dmdev_health health;
+	uint64_t sectors;                     /* that its table covers; of the first line only */
+	char target[DMDEV_TARGET_SIZE];       /* of the first line */
+	enum dmdev_health health;             /* of a snapshot, like the next two: */
+	uint64_t used_sectors, total_sectors; /* of the store; both 0 unless the health is OK */
 	char uuid[DMDEV_NAME_SIZE + 1];
 };
 
 /*
- * All calls take the one lock round libdevmapper, and block: udev too is waited for where it runs.
+ * Calls that change something take the one lock round libdevmapper, and block: udev too is waited for where it
+ * runs. dmdev_state() and dmdev_params() take microseconds and no lock.
  */
 
 /**
@@ -67,6 +72,20 @@ int dmdev_create(const char *name, const char *uuid, const struct dmdev_table *t
 
 /* What the kernel knows of a name. Return: 0, also when it does not exist; -EIO. */
 int dmdev_state(const char *name, struct dmdev_state *ret, struct err *e);
+
+/**
+ * dmdev_params() - What stands behind the target in the first line of a device's table
+ * Return: 0; -ENXIO there is no such device; -EIO.
+ */
+int dmdev_params(const char *name, char *ret, size_t size, struct err *e);
+
+/**
+ * dmdev_swap() - Give a device another table while it is in use
+ *
+ * The old table's targets are gone when this returns. A table of the same length is the caller's care.
+ * Return: 0; an errno of the kernel: the old table is in force still, or the device suspended; the call can be repeated.
+ */
+int dmdev_swap(const char *name, const struct dmdev_table *table, struct err *e);
 
 /**
  * dmdev_remove() - Have a device removed as soon as nobody has it open

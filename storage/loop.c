@@ -112,18 +112,20 @@ int loop_attach(int file_fd, const char *label, enum loop_mode mode, int *ret_fd
 	return 0;
 }
 
-/* Is the open device what loop_attach() would make for this image? */
-static bool device_matches(int fd, const struct loop_base *want, const char *label)
+/* Is the open device what loop_attach() would make for this file? The length of one that grows may differ. */
+static bool device_matches(int fd, const struct loop_base *want, const char *label,
+			   enum loop_mode mode)
 {
+	bool read_only = mode == LOOP_READ_ONLY;
 	struct loop_info64 info;
 	uint64_t bytes;
 
 	if (ioctl(fd, LOOP_GET_STATUS64, &info) < 0 || ioctl(fd, BLKGETSIZE64, &bytes) < 0)
 		return false;
 	return info.lo_device == want->file_dev && info.lo_inode == want->file_ino &&
-	       !info.lo_offset && !info.lo_sizelimit && (info.lo_flags & LO_FLAGS_READ_ONLY) &&
-	       (info.lo_flags & LO_FLAGS_AUTOCLEAR) &&
-	       bytes / SECTOR_BYTES == (uint64_t)want->file_size / SECTOR_BYTES &&
+	       !info.lo_offset && !info.lo_sizelimit && (info.lo_flags & LO_FLAGS_AUTOCLEAR) &&
+	       !(info.lo_flags & LO_FLAGS_READ_ONLY) == !read_only &&
+	       (!read_only || bytes / SECTOR_BYTES == (uint64_t)want->file_size / SECTOR_BYTES) &&
 	       strncmp((const char *)info.lo_file_name, label, LO_NAME_SIZE - 1) == 0;
 }
 
@@ -149,13 +151,13 @@ static bool device_is_likely(const char *name, const struct loop_base *want)
 }
 
 /* Return: a descriptor of a device left by an earlier process; -1 when there is none. */
-static int device_find(const struct loop_base *want, const char *label)
+static int device_find(const struct loop_base *want, const char *label, enum loop_mode mode)
 {
 	AUTO_DIR dir = opendir("/sys/block");
 	const struct dirent *entry;
 	int index;
 
-	/* One thread at a time is here (base_lock), and the stream is its own. */
+	/* The stream is our own. */
 	while (dir && (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe) */
 		char *end;
 
@@ -166,10 +168,83 @@ static int device_find(const struct loop_base *want, const char *label)
 		if (*end)
 			continue;
 		AUTO_FD fd = device_open(index, O_RDONLY);
-		if (fd >= 0 && device_matches(fd, want, label))
+		if (fd >= 0 && device_matches(fd, want, label, mode))
 			return steal_fd(&fd);
 	}
 	return -1;
+}
+
+int loop_find(int file_fd, const char *label, int *ret_fd, dev_t *ret_dev)
+{
+	struct loop_base want = {0};
+	struct stat st;
+
+	if (fstat(file_fd, &st) < 0)
+		return -errno;
+	want.file_dev = st.st_dev;
+	want.file_ino = st.st_ino;
+	AUTO_FD fd = device_find(&want, label, LOOP_DIRECT);
+	if (fd < 0)
+		return -ENOENT;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*ret_dev = st.st_rdev;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int loop_open(dev_t dev, int *ret_fd, struct err *e)
+{
+	char path[64], target[PATH_MAX];
+	const char *name;
+	struct stat st;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return err_set(e, ENODEV, "there is no block device %u:%u any more", major(dev),
+			       minor(dev));
+	target[n] = '\0';
+	name = strrchr(target, '/');
+	(void)snprintf(path, sizeof(path), "/dev%s",
+		       name ? name : "/"); /* one of the kernel's, short */
+	AUTO_FD fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, errno, "cannot open %s", path);
+	if (!S_ISBLK(st.st_mode) || st.st_rdev != dev)
+		return err_set(e, ENODEV, "%s is not block device %u:%u", path, major(dev),
+			       minor(dev));
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int loop_enlarge(int fd, struct err *e)
+{
+	if (ioctl(fd, LOOP_SET_CAPACITY, 0) < 0)
+		return err_sys(e, errno, "cannot enlarge a loop device");
+	return 0;
+}
+
+bool loop_is_over(int fd, int file_fd)
+{
+	struct loop_info64 info;
+	struct stat st;
+
+	return fstat(file_fd, &st) == 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 &&
+	       info.lo_device == st.st_dev && info.lo_inode == st.st_ino;
+}
+
+bool loop_is_cut(int fd, const char *path)
+{
+	struct loop_info64 info;
+	uint64_t bytes;
+	struct stat st;
+
+	return stat(path, &st) == 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 &&
+	       ioctl(fd, BLKGETSIZE64, &bytes) == 0 && info.lo_device == st.st_dev &&
+	       info.lo_inode == st.st_ino &&
+	       (uint64_t)st.st_size / SECTOR_BYTES < bytes / SECTOR_BYTES;
 }
 
 /* Find or make the device of a new list entry. */
@@ -177,7 +252,7 @@ static int base_open(struct loop_base *b, int file_fd, const char *label, struct
 {
 	struct stat st;
 
-	b->fd = device_find(b, label);
+	b->fd = device_find(b, label, LOOP_READ_ONLY);
 	if (b->fd < 0)
 		return loop_attach(file_fd, label, LOOP_READ_ONLY, &b->fd, &b->dev, e);
 	if (fstat(b->fd, &st) < 0)

@@ -23,6 +23,24 @@ enum loop_mode { LOOP_READ_ONLY, LOOP_DIRECT };
 int loop_attach(int file_fd, const char *label, enum loop_mode mode, int *ret_fd, dev_t *ret_dev,
 		struct err *e);
 
+/**
+ * loop_find() - The writable device over a file that loop_attach() made, in this process or an earlier one
+ * @ret_fd, @ret_dev: as for loop_attach()
+ * Return: 0; -ENOENT there is none.
+ */
+int loop_find(int file_fd, const char *label, int *ret_fd, dev_t *ret_dev);
+
+/* Open a block device by its number: a loop device stays for as long. Return: 0; -ENODEV; -EIO, …. */
+int loop_open(dev_t dev, int *ret_fd, struct err *e);
+
+/* Make an open device as long as its file has become. */
+int loop_enlarge(int fd, struct err *e);
+
+bool loop_is_over(int fd, int file_fd); /* is this file what the device shows? */
+
+/* Is the device over the file @path, and has that become shorter than the device? */
+bool loop_is_cut(int fd, const char *path);
+
 /* A template's image as a read-only loop device, shared by all that need it. */
 struct loop_base;
 

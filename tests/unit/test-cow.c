@@ -116,9 +116,9 @@ static void test_header(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		AUTO_FD fd = make_store(600);
 
-		assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+		assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
 		poke32(fd, bad[i].at, bad[i].value);
-		assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+		assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), -EBADMSG);
 		assert_non_null(strstr(e.text, bad[i].text));
 	}
 }
@@ -131,10 +131,10 @@ static void test_zero_header_is_damage(void **state)
 
 	(void)state;
 	assert_int_equal(pwrite(fd, zero, sizeof(zero), 0), sizeof(zero));
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), -EBADMSG);
 	assert_non_null(strstr(e.text, "zeroes"));
 	assert_int_equal(ftruncate(fd, 0), 0);
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), -EBADMSG);
 }
 
 static void test_entries(void **state)
@@ -145,21 +145,21 @@ static void test_entries(void **state)
 	(void)state;
 	for (uint64_t i = 0; i < 256; i++)
 		poke_entry(fd, 0, i, 4095 - i, 2 + i);
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
 	poke_entry(fd, 1, 0, 1, 259);
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
 
-	assert_int_equal(cow_check(fd, 16 * MIB - CHUNK, &e), -EBADMSG); /* a smaller disk */
+	assert_int_equal(cow_check(fd, 16 * MIB - CHUNK, NULL, &e), -EBADMSG); /* a smaller disk */
 	assert_non_null(strstr(e.text, "larger disk"));
 
 	poke_entry(fd, 1, 1, 2, 1000); /* behind the end */
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), -EBADMSG);
 	assert_non_null(strstr(e.text, "cut off"));
 	poke_entry(fd, 1, 1, 2, 258); /* where the second area lies */
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), -EBADMSG);
 	assert_non_null(strstr(e.text, "metadata"));
 	poke_entry(fd, 1, 1, 2, 260);
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
 }
 
 static void test_cut_off(void **state)
@@ -170,11 +170,11 @@ static void test_cut_off(void **state)
 	(void)state;
 	for (uint64_t i = 0; i < 255; i++)
 		poke_entry(fd, 0, i, i, 2 + i);
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
 	poke_entry(fd, 0, 255, 255, 257); /* full: the next area must be there */
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), -EBADMSG);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), -EBADMSG);
 	assert_int_equal(ftruncate(fd, (off_t)(259 * CHUNK)), 0);
-	assert_int_equal(cow_check(fd, 16 * MIB, &e), 0);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
 }
 
 int main(void)

@@ -4,17 +4,20 @@
  * usage: helper-volume DRIVER INSTANCE SERIAL DIR BASE SIZE COMMAND [ARGUMENT…]
  * A failure prints the errno's name to stdout, the reason to stderr, and exits with 1.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/cleanup.h"
 #include "base/deadline.h"
 #include "storage/volume.h"
 
-enum { LIMIT_MS = 30000 };
+enum { LIMIT_MS = 30000, FEED_MS = 50 };
 
 struct command {
 	const char *name;
@@ -107,8 +110,101 @@ static int run_usage(const struct volume_driver *drv, const struct volume_spec *
 	(void)args;
 	if (r < 0)
 		return err_sys(e, -r, "usage");
-	printf("%llu %llu\n", (unsigned long long)u.used_bytes, (unsigned long long)u.total_bytes);
+	printf("%llu %llu %s\n", (unsigned long long)u.used_bytes,
+	       (unsigned long long)u.total_bytes,
+	       u.health == VOLUME_WELL   ? "well"
+	       : u.health == VOLUME_FULL ? "full"
+					 : "broken");
 	return 0;
+}
+
+/* Grow once, leaving ARGUMENT MiB free. */
+static int run_grow(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		    struct err *e)
+{
+	struct deadline d = deadline_in(LIMIT_MS, -1);
+
+	return drv->grow(s, (args[0] ? strtoull(args[0], NULL, 10) : 0) << 20, &d, e);
+}
+
+/* Grow again and again until the end of stdin, as a daemon does. */
+static int run_feed(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		    struct err *e)
+{
+	struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+	int r = 0;
+
+	(void)args;
+	while (r == 0 && poll(&in, 1, FEED_MS) == 0) {
+		struct deadline d = deadline_in(LIMIT_MS, -1);
+
+		r = drv->grow(s, 0, &d, e);
+	}
+	return r;
+}
+
+/* Into the directory ARGUMENT. */
+static int run_copy(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		    struct err *e)
+{
+	struct deadline d = deadline_in(LIMIT_MS, -1);
+	AUTO_FD to = open(args[0] ? args[0] : "", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (to < 0)
+		return err_set(e, EINVAL, "no directory to copy to");
+	return drv->copy(s, to, &d, e);
+}
+
+/* Into the new file ARGUMENT, with the time that it took. */
+static int run_flatten(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		       struct err *e)
+{
+	struct deadline d = deadline_in(LIMIT_MS, -1);
+	AUTO_FD out = open(args[0] ? args[0] : "", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	double start = now_ms();
+	int r;
+
+	if (out < 0)
+		return err_set(e, EINVAL, "no file to write to");
+	r = drv->flatten(s, out, &d, e);
+	if (r == 0)
+		printf("# flatten: %.1f ms\n", now_ms() - start);
+	return r;
+}
+
+static int run_adopt(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		     struct err *e)
+{
+	(void)args;
+	return drv->adopt_data(s, e);
+}
+
+/* What asking costs, ARGUMENT times each. */
+static int run_ask(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		   struct err *e)
+{
+	int n = args[0] ? atoi(args[0]) : 1, r = 0;
+	struct volume_usage u;
+	double start = now_ms();
+
+	for (int i = 0; i < n && r == 0; i++)
+		r = drv->usage(s, &u);
+	printf("# usage: %.1f us\n", (now_ms() - start) * 1e3 / n);
+	start = now_ms();
+	for (int i = 0; i < n && r == 0; i++) {
+		struct deadline d = deadline_in(LIMIT_MS, -1);
+
+		r = drv->grow(s, 0, &d, e);
+	}
+	printf("# grow, nothing to do: %.1f us\n", (now_ms() - start) * 1e3 / n);
+	start = now_ms();
+	for (int i = 0; i < n; i++) {
+		struct stat st;
+
+		(void)fstatat(s->dir_fd, "cow", &st, AT_SYMLINK_NOFOLLOW); /* for its time only */
+	}
+	printf("# one fstatat: %.1f us\n", (now_ms() - start) * 1e3 / n);
+	return r;
 }
 
 static bool is_listed(uint32_t serial, void *arg)
@@ -177,6 +273,8 @@ static const struct command commands[] = {
 	{"probe", run_probe}, {"create", run_create}, {"destroy", run_destroy},
 	{"hold", run_hold},   {"down", run_down},     {"alive", run_alive},
 	{"usage", run_usage}, {"sweep", run_sweep},   {"cycle", run_cycle},
+	{"grow", run_grow},   {"feed", run_feed},     {"copy", run_copy},
+	{"adopt", run_adopt}, {"ask", run_ask},       {"flatten", run_flatten},
 };
 
 static const struct volume_driver *find_driver(const char *name)
