@@ -10,6 +10,10 @@
 #include "ops/sbx.h"
 #include "storage/volume.h"
 
+enum {
+	DATA_DIR_SIZE = sizeof(((struct sbx *)0)->data_dir),
+};
+
 struct data_spec {
 	struct volume_spec volume; /* borrows dir */
 	char dir[256];
@@ -23,5 +27,27 @@ struct data_spec {
 void data_spec(struct sbx *s, struct data_spec *ret);
 void data_spec_done(struct data_spec *d);
 #define AUTO_DATA_SPEC __attribute__((cleanup(data_spec_done))) struct data_spec
+
+/**
+ * data_make_dir() - Make an empty directory for other data of a sandbox, durably
+ * @ret_name: what goes into s->data_dir
+ * Context: with the turn.
+ */
+int data_make_dir(struct sbx *s, char ret_name[DATA_DIR_SIZE], int *ret_fd, struct err *e);
+
+/**
+ * data_drop() - Remove data that is not the sandbox's any more, with its directory
+ * @dir:   "" or data.N, not the one that the record names
+ * @store: of the data
+ * Context: with the turn, nothing attached, or at start.
+ */
+int data_drop(struct sbx *s, const char *dir, const struct volume_driver *store, struct err *e);
+
+/**
+ * data_settle() - At start, after journal and record: see that level and data agree, and remove what a rollback left
+ *
+ * A crash in a first start leaves a level above what there is; one in a rollback leaves a record that names more, or less, than the level.
+ */
+void data_settle(struct sbx *s);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "ops/data.h"
 #include "ops/host.h"
 #include "ops/journal.h"
 #include "ops/lifecycle.h"
@@ -85,12 +86,16 @@ static int load_one(uint32_t serial, struct err *e)
 		(void)snprintf(name, sizeof(name), "%" PRIu32, serial);
 		return file_remove_tree(host.sandboxes_fd, name, e);
 	}
-	if (r < 0)
+	if (r < 0) {
 		quarantine(s, &why);
-	else
+	} else {
 		load_journal(s);
-	if (r == 0 && snapshot_load(s, &why) < 0)
-		quarantine(s, &why);
+		data_settle(s);
+		if (snapshot_load(s, &why) < 0)
+			log_error("serial %" PRIu32
+				  ": its snapshots cannot be listed: %s, ignoring",
+				  serial, why.text);
+	}
 	r = registry_add(s);
 	sbx_put(s);
 	return r < 0 ? err_set(e, ENOMEM, "no memory") : 0;

@@ -18,15 +18,17 @@
 
 enum snapshot_kind { SNAPSHOT_DISK, SNAPSHOT_FULL };
 
-/* One snapshot, as its record says; constant once listed. */
+/* One snapshot, as its record says; constant once listed, but for what says [lock]: the sandbox's. */
 struct snapshot {
-	struct snapshot *next; /* the next younger one */
+	struct snapshot *next; /* [lock] the next younger one */
+	unsigned uses; /* [lock] who reads its data at this moment: it is not deleted then */
+	bool going;    /* [lock] it is being deleted */
 	char name[NAME_MAX_LEN + 1];
 	enum snapshot_kind kind;
 	int64_t created_ms;
 	uint64_t size_bytes; /* allocated on the host's disk when it was made */
 	uint64_t disk_bytes; /* of the disk that the guest saw; 0: there was no data yet */
-	char parent[NAME_MAX_LEN + 1];
+	char parent[NAME_MAX_LEN + 1]; /* [lock] the one that it was made after; "" none */
 	char template_pin[NAME_MAX_LEN + 1 + 13];
 	const struct volume_driver *store; /* of the data; NULL: none */
 };
@@ -47,7 +49,7 @@ int snapshot_create(struct sbx *s, const char *name, const struct deadline *d, s
  */
 int snapshot_rollback(struct sbx *s, const char *name, const struct deadline *d, struct err *e);
 
-/* Remove one, durably. Its children get its parent. Return: 0; -ENOENT; -EBUSY it is being exported; -EIO. */
+/* Remove one, durably. Its children get its parent. Return: 0; -ENOENT; -EBUSY it is being read; -EIO. Any thread. */
 int snapshot_delete(struct sbx *s, const char *name, struct err *e);
 
 /**
@@ -66,14 +68,14 @@ int snapshot_export(struct sbx *s, const char *name, const char *path, const str
 int snapshot_import(struct sbx *s, const char *name, const char *path, const struct writer *w,
 		    const struct deadline *d, struct err *e);
 
-/* Read what is on disk into s->snapshots, and remove what a crash left half; at start, before any thread. */
+/* Read what is on disk into s->snapshots, and remove what a crash left half; at start. One that cannot be read keeps its name. */
 int snapshot_load(struct sbx *s, struct err *e);
 void snapshot_list_free(struct sbx *s);
 
 /* What reading `snapshot` gives: a header, and a line for each. From memory. */
 void snapshot_render(struct sbx *s, struct buf *b);
 
-/* How many of its snapshots need a version: @pin is NAME@DIGEST12, or NAME@ for any version of it. */
+/* How many of its snapshots need a version: @pin is NAME@DIGEST12, or NAME@ for any version of it. With s->lock. */
 unsigned snapshot_pins(struct sbx *s, const char *pin);
 
 #endif

@@ -1,26 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* ops/steps-disk.c - the steps data and disk: what a sandbox's store holds, and its attachment */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "ops/data.h"
 #include "ops/host.h"
+#include "ops/journal.h"
 #include "ops/record.h"
+#include "ops/room.h"
 #include "ops/steps-private.h"
 #include "ops/steps.h"
 #include "ops/template.h"
 
-void data_spec(struct sbx *s, struct data_spec *ret)
+/* Its directory alone: enough to go down. */
+static void place(const struct sbx *s, const char *dir, struct data_spec *ret)
 {
 	*ret = (struct data_spec){.volume = {.instance = host.instance, .serial = s->serial}};
-	(void)snprintf(ret->dir, sizeof(ret->dir), "%s%s%s", s->dir, s->data_dir[0] ? "/" : "",
-		       s->data_dir); /* fits: see STATE_DIR_MAX */
+	(void)snprintf(ret->dir, sizeof(ret->dir), "%s%s%s", s->dir, dir[0] ? "/" : "",
+		       dir); /* fits: see STATE_DIR_MAX */
 	ret->volume.dir = ret->dir;
-	ret->volume.dir_fd =
-		sbx_open(s, s->data_dir[0] ? s->data_dir : ".", O_RDONLY | O_DIRECTORY);
+	ret->volume.dir_fd = sbx_open(s, dir[0] ? dir : ".", O_RDONLY | O_DIRECTORY);
+}
+
+void data_spec(struct sbx *s, struct data_spec *ret)
+{
+	place(s, s->data_dir, ret);
 	if (sbx_load_version(s, NULL) == 0) {
 		pthread_mutex_lock(&s->lock);
 		ret->volume.size_bytes = template_disk_mb(&s->config, s->version) << 20;
@@ -74,9 +86,10 @@ int data_down(struct sbx *s, const struct deadline *d, struct err *e)
 	AUTO_DATA_SPEC spec;
 	data_spec(s, &spec);
 	r = store->destroy(&spec.volume, e);
-	if (r == 0)
-		store_set(s, NULL);
-	return r;
+	if (r < 0)
+		return r;
+	store_set(s, NULL);
+	return room_promise(s, 0, e);
 }
 
 /* The next step asks for it together with its attachment. */
@@ -119,4 +132,98 @@ int disk_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 	if (sbx_store(s)->alive(&spec.volume))
 		return 0;
 	return err_set(e, ENODEV, "its disk is not attached any more");
+}
+
+/* ---- other data in the place of the present ----------------------------------------------------------------- */
+
+int data_make_dir(struct sbx *s, char ret_name[DATA_DIR_SIZE], int *ret_fd, struct err *e)
+{
+	AUTO_FD dir = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
+	int made = -1, r;
+
+	if (dir < 0)
+		return err_sys(e, errno, "cannot open its directory");
+	for (unsigned i = 1; made < 0; i++) {
+		(void)snprintf(ret_name, DATA_DIR_SIZE, "data.%u", i);
+		made = mkdirat(dir, ret_name, 0700);
+		if (made < 0 && errno != EEXIST)
+			return err_sys(e, errno, "cannot make a directory for data");
+	}
+	r = file_sync_dir(dir, e);
+	if (r == 0)
+		r = file_open_dir(dir, ret_name, ret_fd, e);
+	if (r < 0)
+		(void)unlinkat(dir, ret_name, AT_REMOVEDIR); /* else the next start does */
+	return r;
+}
+
+int data_drop(struct sbx *s, const char *dir, const struct volume_driver *store, struct err *e)
+{
+	AUTO_FD own = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
+	AUTO_DATA_SPEC spec;
+	int r;
+
+	place(s, dir, &spec);
+	if (own < 0 || spec.volume.dir_fd < 0)
+		return err_sys(e, errno, "cannot open %s", spec.dir);
+	r = store->destroy(&spec.volume, e);
+	return r == 0 && dir[0] ? file_remove_tree(own, dir, e) : r;
+}
+
+static bool data_is_there(const struct sbx *s)
+{
+	AUTO_DATA_SPEC spec;
+
+	place(s, s->data_dir, &spec);
+	for (int i = 0; volume_drivers[i] && spec.volume.dir_fd >= 0; i++)
+		if (volume_drivers[i]->data_name(spec.volume.dir_fd))
+			return true;
+	return false;
+}
+
+/* Of what it has in its directory, everything that is data and not where the record says. */
+static void remove_strays(struct sbx *s)
+{
+	AUTO_DIR dir = NULL;
+	AUTO_FD own = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
+	const struct dirent *entry;
+	struct err e = {0};
+	int r = own < 0 ? -errno : file_open_list(own, ".", &dir, &e);
+
+	while (r == 0 &&
+	       (entry = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		if (strncmp(entry->d_name, "data.", 5) == 0 &&
+		    strcmp(entry->d_name, s->data_dir) != 0)
+			r = file_remove_tree(own, entry->d_name, &e);
+	for (int i = 0; volume_drivers[i] && r == 0 && s->data_dir[0] && s->level <= LEVEL_DATA;
+	     i++)
+		if (volume_drivers[i]->data_name(own))
+			r = data_drop(s, "", volume_drivers[i], &e);
+	if (r < 0)
+		log_warning("serial %u: %s, ignoring: the next start tries again", s->serial,
+			    e.text);
+}
+
+void data_settle(struct sbx *s)
+{
+	bool there = data_is_there(s);
+	unsigned level = s->level;
+	struct err e = {0};
+	int r = 0;
+
+	if (level == LEVEL_DEFINED && s->data_dir[0] && s->store && there) {
+		s->level = LEVEL_DATA; /* gone back to it, and the journal came too late */
+	} else if (level == LEVEL_DATA && !s->started_ms && !there) {
+		s->level = LEVEL_DEFINED; /* its first start, or gone back to having none */
+		s->store = NULL;
+		s->template_pin[0] = '\0';
+		r = record_save(s, &e);
+	}
+	if (r == 0 && s->level != level)
+		r = journal_write(s, &e);
+	if (r < 0)
+		log_warning("serial %u: %s, ignoring", s->serial, e.text);
+	if (s->level != level && s->state != SBX_ERROR)
+		s->state = s->level == LEVEL_DATA ? SBX_STOPPED : SBX_CREATED;
+	remove_strays(s);
 }

@@ -54,7 +54,7 @@ void version_free(struct version *v); /* takes NULL */
 /* Remove the versions that no sandbox needs and that are not current. */
 void template_prune(struct template *t);
 
-/* How many sandboxes are pinned to a version of it; @digest NULL: to any. */
+/* How many sandboxes need a version of it, themselves or for a snapshot; @digest NULL: any. */
 unsigned template_users(const struct template *t, const char *digest);
 
 #endif

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ops/template-view.c - what readers see of a template, and who needs it */
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "ops/registry.h"
+#include "ops/snapshot.h"
 #include "ops/template-private.h"
 
 static bool pin_matches(const char *pin, const char *name, const char *digest)
@@ -15,14 +18,16 @@ static bool pin_matches(const char *pin, const char *name, const char *digest)
 
 unsigned template_users(const struct template *t, const char *digest)
 {
+	char pin[NAME_MAX_LEN + 1 + 13];
 	unsigned users = 0;
 	uint32_t after = 0;
 	struct sbx *s;
 
+	(void)snprintf(pin, sizeof(pin), "%s@%s", t->name, digest ? digest : "");
 	while ((s = registry_next_any(after))) {
 		after = s->serial;
-		pthread_mutex_lock(&s->lock);
-		users += pin_matches(s->template_pin, t->name, digest);
+		pthread_mutex_lock(&s->lock); /* for both: a rollback makes the one the other */
+		users += pin_matches(s->template_pin, t->name, digest) || snapshot_pins(s, pin) > 0;
 		pthread_mutex_unlock(&s->lock);
 		sbx_put(s);
 	}
@@ -59,4 +64,29 @@ struct template_owner template_owner(struct template *t)
 	owner = (struct template_owner){t->uid, t->gid, t->mode, t->created_ms};
 	pthread_mutex_unlock(&template_lock);
 	return owner;
+}
+
+int template_version_like(const char *pin, struct template_version *ret, struct err *e)
+{
+	const char *digest = strchr(pin, '@');
+	char like[NAME_MAX_LEN + 1 + 13];
+	struct template *t;
+	uint32_t after = 0;
+	int r;
+
+	if (!digest)
+		return err_set(e, EINVAL, "%s names no version", pin);
+	r = template_version_find(pin, ret, NULL);
+	while (r == -ENOENT && (t = template_next(after))) {
+		after = t->serial;
+		(void)snprintf(like, sizeof(like), "%s%s", t->name, digest);
+		template_put(t);
+		r = template_version_find(like, ret, NULL);
+	}
+	if (r == -ENOENT)
+		return err_set(
+			e, ENOENT,
+			"the template version %s is not here: import the same files as on the host that it comes from",
+			pin);
+	return r < 0 ? err_set(e, -r, "no memory") : 0;
 }

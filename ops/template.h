@@ -80,6 +80,9 @@ struct template_version {
  * Return: 0; -ENOENT with how to make it.
  */
 int template_version_find(const char *pin, struct template_version *ret, struct err *e);
+
+/* The same content whatever its template is called here: @pin is NAME@DIGEST12, and that name goes first. */
+int template_version_like(const char *pin, struct template_version *ret, struct err *e);
 void template_version_done(struct template_version *v);
 
 /* The disk that a sandbox of this version gets, in MiB; 0 when neither it nor the version says. @v may be NULL. */
