@@ -4,13 +4,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/timefmt.h"
 #include "ops/host.h"
 #include "ops/registry.h"
+#include "ops/room-private.h"
 #include "ops/slots.h"
 #include "ops/template.h"
 
@@ -18,7 +18,6 @@
 struct sums {
 	unsigned states[SBX_STATE_COUNT];
 	unsigned all, vcpus;
-	uint64_t disk_mb;
 };
 
 static void sums_take(struct sums *sums)
@@ -37,8 +36,6 @@ static void sums_take(struct sums *sums)
 		sums->states[v.state]++;
 		if (v.pid)
 			sums->vcpus += v.vcpus;
-		if (v.started_ms)
-			sums->disk_mb += v.disk_mb;
 	}
 }
 
@@ -64,17 +61,19 @@ static void add_number(struct buf *b, bool json, const char *key, uint64_t value
 
 static void add_promises(struct buf *b, bool json, const struct sums *sums)
 {
-	struct statvfs vfs;
+	struct room_space space;
 
+	(void)room_space(&space); /* 0 when it cannot be told */
 	add_number(b, json, "memory_promised", host_promised() << 20);
 	add_number(b, json, "memory_total", host.memory_total_mib << 20);
 	add_number(b, json, "memory_reserve", host.memory_reserve_mib << 20);
 	add_number(b, json, "vcpus_promised", sums->vcpus);
 	add_number(b, json, "slots_used", slots_used());
 	add_number(b, json, "slots_total", slots_total());
-	add_number(b, json, "disk_promised", sums->disk_mb << 20);
-	if (fstatvfs(host.state_fd, &vfs) == 0)
-		add_number(b, json, "disk_total", (uint64_t)vfs.f_blocks * vfs.f_frsize);
+	add_number(b, json, "disk_promised", room_promised_bytes());
+	add_number(b, json, "disk_total", space.total);
+	add_number(b, json, "disk_free", space.free);
+	add_number(b, json, "disk_reserve", space.reserve);
 }
 
 static void render(struct buf *b, bool json)

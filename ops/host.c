@@ -28,7 +28,9 @@
 #include "ops/nested.h"
 #include "ops/record.h"
 #include "ops/registry.h"
+#include "ops/room.h"
 #include "ops/serial.h"
+#include "ops/settings.h"
 #include "ops/slots.h"
 #include "ops/template.h"
 #include "ops/watch.h"
@@ -54,14 +56,17 @@ int host_promise(uint64_t mib, struct err *e)
 	if (atomic_load(&stopping))
 		return err_set(e, ECANCELED, "the daemon is shutting down");
 	pthread_mutex_lock(&promise_lock);
-	room = host.memory_total_mib - host.memory_reserve_mib;
+	room = (host.memory_total_mib - host.memory_reserve_mib) * settings.memory_overcommit_pct /
+	       100;
 	if (promised_mib + mib > room)
 		r = err_set(e, ENOMEM,
 			    "it wants %" PRIu64 " MiB, and of the host's %" PRIu64
 			    " MiB only %" PRIu64 " are not promised yet (%" PRIu64
-			    " are kept for the host); stop another or set memory_mb",
+			    " are kept for the host, memory_overcommit=%" PRIu64
+			    "); stop another or set memory_mb",
 			    mib, host.memory_total_mib,
-			    room > promised_mib ? room - promised_mib : 0, host.memory_reserve_mib);
+			    room > promised_mib ? room - promised_mib : 0, host.memory_reserve_mib,
+			    settings.memory_overcommit_pct);
 	else
 		promised_mib += mib;
 	pthread_mutex_unlock(&promise_lock);
@@ -279,6 +284,8 @@ int host_init(const struct host_options *o, struct err *e)
 		return r;
 	sweep();
 	r = watch_init(e);
+	if (r == 0)
+		r = room_init(e);
 	if (r == 0) {
 		event_add(0, "", "daemon-started", "%s", "");
 		registry_recover();
@@ -324,8 +331,10 @@ void host_done(void)
 		lane_cancel(&s->lane, true);
 		sbx_put(s);
 	}
-	watch_stop(); /* before the lanes: it gives them work */
+	watch_stop(); /* before the lanes: they give them work */
+	room_stop();
 	lane_done();
+	room_done();
 	watch_done();
 	cgroup_done();
 	if (host.net)

@@ -11,11 +11,14 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/timefmt.h"
+#include "ops/disk-full.h"
 #include "ops/event.h"
 #include "ops/host.h"
+#include "ops/own.h"
 #include "ops/ready.h"
 #include "ops/record.h"
 #include "ops/registry.h"
+#include "ops/room-private.h"
 #include "ops/steps.h"
 #include "ops/template.h"
 #include "vm/vm.h"
@@ -23,6 +26,8 @@
 enum {
 	CONSOLE_SHOWN_LINES = 20, /* of a start that failed; sbxfs(5) */
 	ADOPT_MS = 10000,         /* for a running sandbox to prove that it is alive */
+	STOOD_MS = 500,           /* a guest that shuts down is looked at so often, … */
+	STOOD_MAX = 3,            /* … and ended when its disk let it stand so many times */
 };
 
 /* The lasting state that a level stands for when nothing runs. */
@@ -64,7 +69,7 @@ static int promise_take(struct sbx *s, struct err *e)
 	return r;
 }
 
-/* What must hold before anything is built; takes the promise of memory. */
+/* What must hold before anything is built; takes the promises of disk and memory. */
 static int start_admit(struct sbx *s, struct err *e)
 {
 	uint64_t disk;
@@ -88,13 +93,16 @@ static int start_admit(struct sbx *s, struct err *e)
 			e, EINVAL, "disk_mb=%llu is less than the template's %llu; set disk_mb",
 			(unsigned long long)disk,
 			(unsigned long long)((s->version->rootfs_bytes + (1 << 20) - 1) >> 20));
-	return promise_take(s, e);
+	r = room_promise(s, disk << 20, e);
+	return r < 0 ? r : promise_take(s, e);
 }
 
 static void promise_drop(struct sbx *s)
 {
 	host_promise_drop(s->promised_mib);
 	s->promised_mib = 0;
+	if (s->level < LEVEL_DATA)
+		(void)room_promise(s, 0, NULL); /* nothing always can be promised */
 }
 
 /* Its files are left as they are, so nothing but destroy may begin. */
@@ -174,8 +182,10 @@ int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, st
 		return r;
 	promise_drop(s); /* kept while that teardown was stuck */
 	r = start_admit(s, e);
-	if (r < 0)
+	if (r < 0) {
+		promise_drop(s);
 		return r;
+	}
 	sbx_set_state(s, SBX_STARTING);
 	r = start_build(s, d, out, e);
 	if (r < 0) {
@@ -213,19 +223,32 @@ static int go_down(struct sbx *s, const char *reason, enum sbx_state rest, struc
 	return 0;
 }
 
+/* Wait for the VMM's end, unless the disk lets the guest stand: the thread over disks has not helped it then. */
+static void await_end(struct sbx *s, const struct deadline *d)
+{
+	bool stands = true;
+
+	for (int stood = 0; stood < STOOD_MAX && deadline_left_ms(d) != 0; stood += stands) {
+		struct deadline soon = deadline_within(d, STOOD_MS);
+
+		if (proc_wait(vm_common(s->vm)->pidfd, &soon) != -ETIMEDOUT ||
+		    host.vm->disk_stopped(s->vm, d, &stands, NULL) < 0)
+			return; /* over or cancelled, or it does not answer: force comes next */
+	}
+}
+
 /* Ask the guest, wait for the VMM's end. Whatever goes wrong with that, force comes next. */
 static void ask_down(struct sbx *s, enum sbx_state before, const struct deadline *d)
 {
 	struct guest g = sbx_agent(s);
 	struct err e = {0};
 
-	if (before == SBX_FROZEN && host.vm->thaw(s->vm, d, &e) < 0)
-		log_warning("cannot thaw to shut down: %s, ignoring", e.text);
+	if (disk_full_shutdown(s, before == SBX_FROZEN, d, &e) < 0)
+		log_warning("it cannot go on to shut down: %s, ignoring", e.text);
 	else if (guest_shutdown(&g, d, &e) < 0)
 		log_info("the guest does not shut down by itself: %s, ignoring", e.text);
 	else
-		(void)proc_wait(vm_common(s->vm)->pidfd,
-				d); /* over or cancelled: force comes next */
+		await_end(s, d);
 }
 
 int lifecycle_stop(struct sbx *s, const struct deadline *d, struct err *e)
@@ -265,10 +288,14 @@ int lifecycle_freeze(struct sbx *s, const struct deadline *d, struct err *e)
 int lifecycle_thaw(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct err why = {0};
-	int r = host.vm->thaw(s->vm, d, e);
+	int r = room_grow(s, d, e);
 
+	if (r == 0)
+		r = host.vm->thaw(s->vm, d, e);
 	if (r < 0)
 		return r;
+	set_exit_reason(s, ""); /* disk-full, perhaps */
+	sbx_set_error(s, NULL);
 	sbx_set_state(s, SBX_RUNNING);
 	if (s->was_frozen &&
 	    ready_again(s, d, &why) < 0) /* taken up from an earlier daemon without asking it */
@@ -299,60 +326,6 @@ int lifecycle_destroy(struct sbx *s, struct err *e)
 	lane_close(&s->lane);
 	registry_forget(s);
 	return 0;
-}
-
-/* What is queued by the daemon itself rather than by a writer. */
-struct own_job {
-	struct job job;
-	struct sbx *s; /* a reference */
-	int (*act)(struct sbx *s, struct err *e);
-};
-
-static int own_run(struct job *j, struct err *e)
-{
-	struct own_job *o = (struct own_job *)j;
-	char name[sizeof(o->s->name)];
-
-	sbx_name(o->s, name);
-	log_subject(name);
-	return o->act(o->s, e);
-}
-
-static void own_done(struct job *j, int result, const struct err *e)
-{
-	struct own_job *o = (struct own_job *)j;
-
-	if (result < 0)
-		log_warning("serial %u: %s", o->s->serial, e->text);
-	sbx_put(o->s);
-	job_done(&o->job);
-	free(o);
-}
-
-/* A lifecycle one is kept whatever overtakes it: what it sees to would be forgotten otherwise. */
-static int own_submit(struct sbx *s, enum job_kind kind, int (*act)(struct sbx *s, struct err *e),
-		      struct err *e)
-{
-	struct own_job *o = calloc(1, sizeof(*o));
-	int r;
-
-	if (!o)
-		return err_set(e, ENOMEM, "no memory");
-	r = job_init(&o->job, kind);
-	if (r == 0) {
-		o->job.run = own_run;
-		o->job.done = own_done;
-		o->job.keep = kind == JOB_LIFECYCLE;
-		o->act = act;
-		o->s = sbx_get(s);
-		r = lane_submit(&s->lane, &o->job);
-		if (r == 0)
-			return 0;
-		sbx_put(s);
-		job_done(&o->job);
-	}
-	free(o);
-	return err_sys(e, -r, "cannot queue work for it");
 }
 
 static const struct {
@@ -415,9 +388,12 @@ static int recover_adopt(struct sbx *s, struct err *e)
 	r = steps_adopt(s, &d, e);
 	if (r == 0)
 		r = promise_take(s, e);
-	if (r == 0)
-		sbx_set_state(s, s->was_frozen ? SBX_FROZEN : SBX_RUNNING);
-	return r;
+	if (r < 0)
+		return r;
+	sbx_set_state(s, s->was_frozen ? SBX_FROZEN : SBX_RUNNING);
+	room_watch(s); /* not before the state is known, which tells what a look may do */
+	save_or_warn(s);
+	return 0;
 }
 
 static int act_recover(struct sbx *s, struct err *e)

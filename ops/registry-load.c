@@ -22,10 +22,12 @@
 #include "ops/lifecycle.h"
 #include "ops/record.h"
 #include "ops/registry-private.h"
+#include "ops/room.h"
 #include "ops/serial.h"
 #include "ops/slots.h"
 #include "ops/snapshot.h"
 #include "ops/steps.h"
+#include "ops/template.h"
 
 static void quarantine(struct sbx *s, const struct err *e)
 {
@@ -68,6 +70,15 @@ static void load_journal(struct sbx *s)
 		s->state = s->level == LEVEL_DATA ? SBX_STOPPED : SBX_CREATED;
 }
 
+/* What its disk may grow to was promised by an earlier daemon. */
+static void count_disk(struct sbx *s)
+{
+	if (s->level < LEVEL_DATA || sbx_load_version(s, NULL) < 0)
+		return;
+	room_promise_loaded(s, template_disk_mb(&s->config, s->version) << 20);
+	sbx_drop_version(s);
+}
+
 static int load_one(uint32_t serial, struct err *e)
 {
 	struct sbx *s = sbx_new(serial, e);
@@ -91,6 +102,7 @@ static int load_one(uint32_t serial, struct err *e)
 	} else {
 		load_journal(s);
 		data_settle(s);
+		count_disk(s);
 		if (snapshot_load(s, &why) < 0)
 			log_error("serial %" PRIu32
 				  ": its snapshots cannot be listed: %s, ignoring",

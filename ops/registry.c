@@ -25,6 +25,7 @@
 #include "ops/journal.h"
 #include "ops/lifecycle.h"
 #include "ops/record.h"
+#include "ops/room.h"
 #include "ops/serial.h"
 #include "ops/slots.h"
 #include "ops/snapshot.h"
@@ -179,6 +180,7 @@ void registry_forget(struct sbx *s)
 		name_remove(s);
 	pthread_mutex_unlock(&registry_lock);
 	event_tell(s->serial, EVENT_GONE);
+	room_promise_loaded(s, 0);
 	if (found)
 		sbx_put(s);
 }

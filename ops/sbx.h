@@ -132,6 +132,7 @@ struct sbx {
 	struct vm *vm;         /* [turn] */
 	struct proc_id vm_id;  /* [turn] */
 	uint64_t promised_mib; /* [turn] memory counted for it in host.c */
+	uint64_t promised_bytes; /* disk counted for it: room-space.c */
 	struct template_version
 		*version;      /* [turn] what it starts from; NULL: not looked up; owned */
 	int watch_fd;          /* [turn] watch.c's own pidfd of the VM; -1: not watched */

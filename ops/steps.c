@@ -15,10 +15,12 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "ops/cgroup.h"
+#include "ops/disk-full.h"
 #include "ops/host.h"
 #include "ops/journal.h"
 #include "ops/ready.h"
 #include "ops/record.h"
+#include "ops/room.h"
 #include "ops/slots.h"
 #include "ops/steps-private.h"
 #include "ops/template.h"
@@ -247,6 +249,7 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	if (r < 0)
 		return r;
 	s->vm_id = vm_common(s->vm)->id;
+	room_watch(s); /* booting writes too */
 	r = journal_write(s, e);
 	vm_show(s);
 	return r;
@@ -258,6 +261,7 @@ static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 	int r = 0;
 
 	watch_remove(s);
+	room_unwatch(s);
 	run_dir_path(s, run_dir, sizeof(run_dir));
 	if (!s->vm && s->vm_id.pid == 0) {
 		/* It may have been started without its pid being written down: then only its name tells. */
@@ -325,8 +329,10 @@ static int agent_up(struct sbx *s, const struct deadline *d, struct err *e)
 /* A frozen guest cannot answer: it is believed until it is thawed. */
 static int agent_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 {
-	int r = s->was_frozen ? 0 : ready_again(s, d, e);
+	int r = disk_full_adopt(s, d, e);
 
+	if (r == 0 && !s->was_frozen)
+		r = ready_again(s, d, e);
 	if (r == 0)
 		watch_add(s);
 	return r;

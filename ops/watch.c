@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ops/watch.c - the thread that waits for VMMs to end and samples what sandboxes use
+/* ops/watch.c - the thread that waits for VMMs to end, and keeps console logs short
  *
  * How it works: an epoll set holds one pidfd for each running sandbox, tagged with its serial. When one
  * becomes readable a job is queued on that sandbox's lane; the job has the turn and so knows whether the
- * end was wanted. Between events the thread looks at disk use and keeps console logs short.
+ * end was wanted.
  */
 #include "ops/watch.h"
 
@@ -25,7 +25,7 @@
 #include "vm/vm.h"
 
 enum {
-	WATCH_SAMPLE_MS = 2000,
+	WATCH_TRIM_MS = 2000,
 	WATCH_BATCH = 32,
 	CONSOLE_KEPT_BYTES = 4 << 20, /* of a console.log; what lies before is punched out */
 };
@@ -78,23 +78,7 @@ static void console_trim(const struct sbx *s)
 		log_warning("cannot shorten console.log, ignoring");
 }
 
-static void sample(struct sbx *s)
-{
-	AUTO_FD dir = sbx_open(s, ".", O_RDONLY | O_DIRECTORY);
-	struct volume_usage usage;
-	struct volume_spec spec = {
-		.instance = host.instance, .serial = s->serial, .dir_fd = dir, .dir = s->dir};
-
-	if (sbx_store(s)->usage(&spec, &usage) == 0) {
-		pthread_mutex_lock(&s->lock);
-		s->cow_used_bytes = usage.used_bytes;
-		s->cow_total_bytes = usage.total_bytes;
-		pthread_mutex_unlock(&s->lock);
-	}
-	console_trim(s);
-}
-
-static void sample_all(void)
+static void trim_all(void)
 {
 	uint32_t after = 0;
 	struct sbx *s;
@@ -102,7 +86,7 @@ static void sample_all(void)
 	while ((s = registry_next(after))) {
 		after = s->serial;
 		if (sbx_state(s) == SBX_RUNNING)
-			sample(s);
+			console_trim(s);
 		sbx_put(s);
 	}
 }
@@ -110,11 +94,11 @@ static void sample_all(void)
 static void *watch_run(void *arg)
 {
 	struct epoll_event events[WATCH_BATCH];
-	int64_t sampled = clock_ms();
+	int64_t trimmed = clock_ms();
 
 	(void)arg;
 	for (;;) {
-		int left = (int)(sampled + WATCH_SAMPLE_MS - clock_ms());
+		int left = (int)(trimmed + WATCH_TRIM_MS - clock_ms());
 		int n = epoll_wait(epoll_fd, events, WATCH_BATCH, left > 0 ? left : 0);
 
 		for (int i = 0; i < n; i++) {
@@ -122,9 +106,9 @@ static void *watch_run(void *arg)
 				return NULL;
 			vm_ended_event((uint32_t)events[i].data.u64);
 		}
-		if (clock_ms() - sampled >= WATCH_SAMPLE_MS) {
-			sample_all();
-			sampled = clock_ms();
+		if (clock_ms() - trimmed >= WATCH_TRIM_MS) {
+			trim_all();
+			trimmed = clock_ms();
 		}
 	}
 }

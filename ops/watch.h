@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ops/watch.h - one thread that notices when a VMM ends, and looks at what running sandboxes use */
+/* ops/watch.h - one thread that notices when a VMM ends, and keeps console logs short */
 #ifndef SBXFS_OPS_WATCH_H
 #define SBXFS_OPS_WATCH_H
 
