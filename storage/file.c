@@ -26,6 +26,7 @@
 #include "storage/store.h"
 
 enum {
+	DATA_MODE = 0600,
 	MIB = 1024 * 1024,
 	PROBE_BYTES = 4096,
 	HEAD_START_BYTES = 16 * MIB, /* what a guest writes until it is looked at again */
@@ -372,17 +373,32 @@ static int adopt_qcow2(const struct volume_spec *s, int fd, struct err *e)
 	int r;
 
 	r = store_open_base(s, &base_fd, &base_bytes, e);
-	if (r == 0)
-		r = qcow2_verify(fd, &bytes, e);
 	if (r < 0)
 		return r;
+	r = qcow2_verify(fd, &bytes, e);
+	if (r < 0)
+		return err_wrap(e, "%s/%s", s->dir, qcow2_name);
 	if (bytes < base_bytes || bytes > s->size_bytes)
 		return err_set(e, EBADMSG,
-			       "the overlay is of a disk of %llu bytes; the template's image has "
-			       "%llu, the sandbox's disk %llu",
-			       (unsigned long long)bytes, (unsigned long long)base_bytes,
-			       (unsigned long long)s->size_bytes);
+			       "%s/%s is of a disk of %llu bytes; the template's image has %llu, "
+			       "the sandbox's disk %llu",
+			       s->dir, qcow2_name, (unsigned long long)bytes,
+			       (unsigned long long)base_bytes, (unsigned long long)s->size_bytes);
 	return qcow2_rebase(fd, s->base, e);
+}
+
+/* Only a file of our own may be there: no link to another's, no device; and one only. */
+static int foreign_check(const struct volume_spec *s, const char *name, struct err *e)
+{
+	struct stat st;
+
+	if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(e, errno, "cannot look at %s/%s", s->dir, name);
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return err_set(e, EBADMSG, "%s/%s is not a plain file with one name", s->dir, name);
+	if (name == raw_name && faccessat(s->dir_fd, qcow2_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return err_set(e, EBADMSG, "%s holds both %s and %s", s->dir, raw_name, qcow2_name);
+	return 0;
 }
 
 static int file_adopt_data(const struct volume_spec *s, struct err *e)
@@ -390,28 +406,24 @@ static int file_adopt_data(const struct volume_spec *s, struct err *e)
 	enum volume_format format;
 	const char *name = data_find(s->dir_fd, &format);
 	AUTO_LOCK fd = -1;
-	struct stat st;
 	int r;
 
 	if (!name)
-		return err_set(e, EBADMSG, "%s holds no disk.raw or disk.qcow2", s->dir);
-	if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_sys(e, errno, "cannot look at %s/%s", s->dir, name);
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, EBADMSG, "%s/%s is not a regular file", s->dir, name);
-	if (format == VOLUME_RAW && faccessat(s->dir_fd, qcow2_name, F_OK, 0) == 0)
-		return err_set(e, EBADMSG, "%s holds both %s and %s", s->dir, raw_name, qcow2_name);
-	r = store_lock(s, name, &fd, e);
+		return err_set(e, EBADMSG, "%s holds no %s or %s", s->dir, raw_name, qcow2_name);
+	r = foreign_check(s, name, e);
+	if (r == 0)
+		r = store_lock(s, name, &fd, e);
 	if (r < 0)
 		return r;
-	if (format == VOLUME_QCOW2) {
+	if (format == VOLUME_RAW)
+		r = check_raw(s, fd, false, e);
+	else
 		r = adopt_qcow2(s, fd, e);
-		return r < 0 ? err_wrap(e, "%s/%s", s->dir, name) : 0;
-	}
-	r = check_raw(s, fd, false, e);
-	if (r == 0 && fsync(fd) < 0)
+	if (r < 0)
+		return r;
+	if (fchmod(fd, DATA_MODE) < 0 || fsync(fd) < 0)
 		return err_sys(e, errno, "cannot write %s/%s to disk", s->dir, name);
-	return r;
+	return file_sync_dir(s->dir_fd, e);
 }
 
 static const char *file_data_name(int dir_fd)

@@ -171,6 +171,8 @@ static void test_adopt_refuses(void **state)
 		"mkfifo sandbox/disk.raw",
 		"mkdir sandbox/disk.raw",
 		"ln -s ../base.img sandbox/disk.raw",
+		"truncate -s 4M other.img; ln other.img sandbox/disk.raw",
+		"truncate -s 4M sandbox/disk.raw; ln -s gone sandbox/disk.qcow2",
 		"truncate -s 8M sandbox/disk.raw sandbox/disk.qcow2",
 		"truncate -s 8M sandbox/disk.qcow2",
 		"qemu-img create -f qcow2 -F raw -b $PWD/base.img sandbox/disk.qcow2 8M",
@@ -193,8 +195,10 @@ static void test_adopt_refuses(void **state)
 			fail_msg("%s: %d %s", bad[i], r, e.text);
 		assert_int_equal(shell(p, "rm -rf sandbox/*"), 0);
 	}
-	assert_int_equal(shell(p, "truncate -s 4M sandbox/disk.raw"), 0);
+	assert_int_equal(shell(p, "truncate -s 4M sandbox/disk.raw; chmod 0666 sandbox/disk.raw"),
+			 0);
 	assert_int_equal(p->drv->adopt_data(&p->spec, &e), 0);
+	assert_int_equal(shell(p, "[ $(stat -c %a sandbox/disk.raw) = 600 ]"), 0);
 }
 
 /* An overlay of a disk that the template does not fit, or that does not fit the sandbox. */
