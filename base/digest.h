@@ -25,6 +25,15 @@ void digest_add(struct digest *d, const void *data, size_t len);
  */
 int digest_add_fd(struct digest *d, int fd, int cancel_fd, struct err *e);
 
+/**
+ * digest_add_sparse() - Add what tells one image from another: its length, and 64 KiB at a time with their place what is not
+ *                       all zeroes, whether the zeroes are holes or not
+ *
+ * The sum is no SHA-256 of the file, and only as quick as the data is large.
+ * Return: as digest_add_fd().
+ */
+int digest_add_sparse(struct digest *d, int fd, int cancel_fd, struct err *e);
+
 /* Write the digest as 64 hexadecimal digits and a NUL. @d may not be added to afterwards. */
 void digest_hex(struct digest *d, char ret_hex[DIGEST_HEX_SIZE]);
 

@@ -83,7 +83,7 @@ static int copy_part(int from, bool ours, int dir_fd, const char *name, struct d
 	    st.st_size % MIB != 0 && ftruncate(to, (st.st_size / MIB + 1) * MIB) < 0)
 		return err_sys(e, errno, "cannot round up %s", name);
 	digest_add(digest, name, strlen(name) + 1);
-	r = digest_add_fd(digest, to, d->cancel_fd, e);
+	r = digest_add_sparse(digest, to, d->cancel_fd, e);
 	if (r == 0 && fsync(to) < 0)
 		r = err_sys(e, errno, "cannot write %s", name);
 	return r;

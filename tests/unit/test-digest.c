@@ -77,6 +77,51 @@ static void test_holes(void **state)
 	expect(d, hex);
 }
 
+static void sparse_hex(int fd, char hex[DIGEST_HEX_SIZE])
+{
+	struct digest *d = digest_new();
+
+	assert_int_equal(digest_add_sparse(d, fd, -1, NULL), 0);
+	digest_hex(d, hex);
+	digest_free(d);
+}
+
+/* The same content with holes and without is the same; each change of it is another. */
+static void test_sparse(void **state)
+{
+	enum { SIZE = (3 << 20) + 17 };
+	AUTO_FD holes = memfd_create("digest", MFD_CLOEXEC);
+	AUTO_FD whole = memfd_create("digest", MFD_CLOEXEC);
+	AUTO_FREE char *bytes = calloc(1, SIZE);
+	char before[DIGEST_HEX_SIZE], after[DIGEST_HEX_SIZE];
+
+	(void)state;
+	assert_non_null(bytes);
+	memcpy(bytes + 1000003, "data", 4);
+	memcpy(bytes + SIZE - 4, "more", 4);
+	assert_int_equal(pwrite(whole, bytes, SIZE, 0), SIZE);
+	assert_int_equal(pwrite(holes, "data", 4, 1000003), 4);
+	assert_int_equal(pwrite(holes, "more", 4, SIZE - 4), 4);
+	sparse_hex(whole, before);
+	sparse_hex(holes, after);
+	assert_string_equal(before, after);
+	/* The same data in another place, one byte more, and all of it twice as long. */
+	assert_int_equal(pwrite(holes, "\0\0\0\0", 4, 1000003), 4);
+	assert_int_equal(pwrite(holes, "data", 4, 1000003 + (64 << 10)), 4);
+	sparse_hex(holes, after);
+	assert_string_not_equal(before, after);
+	assert_int_equal(pwrite(whole, "x", 1, 5), 1);
+	sparse_hex(whole, after);
+	assert_string_not_equal(before, after);
+	assert_int_equal(pwrite(whole, "", 1, 5), 1);
+	assert_int_equal(ftruncate(whole, 2 * SIZE), 0);
+	sparse_hex(whole, after);
+	assert_string_not_equal(before, after);
+	assert_int_equal(ftruncate(whole, SIZE), 0);
+	sparse_hex(whole, after);
+	assert_string_equal(before, after);
+}
+
 static void test_cancel(void **state)
 {
 	AUTO_FD fd = memfd_create("digest", MFD_CLOEXEC);
@@ -95,9 +140,8 @@ static void test_cancel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_known),
-		cmocka_unit_test(test_fd),
-		cmocka_unit_test(test_holes),
+		cmocka_unit_test(test_known),  cmocka_unit_test(test_fd),
+		cmocka_unit_test(test_holes),  cmocka_unit_test(test_sparse),
 		cmocka_unit_test(test_cancel),
 	};
 
