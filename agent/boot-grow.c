@@ -20,47 +20,10 @@
 #include "agent/boot-parts.h"
 #include "agent/boot.h"
 #include "base/cleanup.h"
-
-/* Documentation/filesystems/ext4/super.rst; little-endian. */
-enum {
-	EXT_SUPER_AT = 1024,
-	EXT_MAGIC_AT = 0x38,
-	EXT_MAGIC = 0xef53,
-	EXT_BLOCKS_LO_AT = 0x04,
-	EXT_BLOCKS_HI_AT = 0x150,
-	EXT_LOG_BLOCK_AT = 0x18,
-	EXT_INCOMPAT_AT = 0x60,
-	EXT_INCOMPAT_64BIT = 0x80,
-	EXT_SUPER_SIZE = 1024,
-	EXT_BLOCK_MIN_LOG = 10,
-	EXT_BLOCK_MAX_LOG = 16,
-};
+#include "base/ext.h"
 
 /* Not in any header of the C library; fs/ext4/ext4.h. */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
-
-static uint32_t read_le(const unsigned char *p, unsigned bytes)
-{
-	uint32_t n = 0;
-
-	while (bytes-- > 0)
-		n = n << 8 | p[bytes];
-	return n;
-}
-
-/* How many blocks the file system has. Return: their size as a power of two; 0: it is none that can be grown. */
-static unsigned ext_size(const unsigned char *super, uint64_t *ret_blocks)
-{
-	uint32_t log = read_le(super + EXT_LOG_BLOCK_AT, 4);
-
-	if (read_le(super + EXT_MAGIC_AT, 2) != EXT_MAGIC ||
-	    log > EXT_BLOCK_MAX_LOG - EXT_BLOCK_MIN_LOG)
-		return 0;
-	*ret_blocks = read_le(super + EXT_BLOCKS_LO_AT, 4);
-	if (read_le(super + EXT_INCOMPAT_AT, 4) & EXT_INCOMPAT_64BIT)
-		*ret_blocks |= (uint64_t)read_le(super + EXT_BLOCKS_HI_AT, 4) << 32;
-	return log + EXT_BLOCK_MIN_LOG;
-}
 
 uint64_t boot_grow_wanted(const char *device)
 {

@@ -201,11 +201,22 @@ static int judge(const char *name, int raw, struct tail *t, struct err *e)
 
 int proc_run(const char *const *argv, const struct deadline *d, int *ret_status, struct err *e)
 {
+	return proc_run_on(argv, -1, d, ret_status, e);
+}
+
+int proc_run_on(const char *const *argv, int fd, const struct deadline *d, int *ret_status,
+		struct err *e)
+{
 	AUTO_FD out = -1;
 	AUTO_FD in = -1;
 	AUTO_FD pidfd = -1;
-	struct proc_spec spec = {
-		.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .netns_fd = -1};
+	struct proc_spec spec = {.argv = argv,
+				 .stdin_fd = -1,
+				 .stdout_fd = -1,
+				 .stderr_fd = -1,
+				 .fds = &fd,
+				 .fd_count = fd >= 0 ? 1 : 0,
+				 .netns_fd = -1};
 	struct tail t = {.len = 0};
 	struct proc_id id;
 	int fds[2], r, raw;

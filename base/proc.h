@@ -86,4 +86,8 @@ void proc_reap(int pidfd, int *ret_status);
  */
 int proc_run(const char *const *argv, const struct deadline *d, int *ret_status, struct err *e);
 
+/* The same with an open file of ours, which is its PROC_FD_FIRST; -1: none. */
+int proc_run_on(const char *const *argv, int fd, const struct deadline *d, int *ret_status,
+		struct err *e);
+
 #endif

@@ -1,16 +1,356 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ops/commit.c - a template from a sandbox's disk */
+/* ops/commit.c - a template from a sandbox's disk
+ *
+ * How it works: the sandbox stands still only while its changes are copied to snapshots/.commit. From that copy the disk is
+ * flattened into a file without a name beside the templates, made fit there, and given a name by the import, which has
+ * the template's turn. What a crash leaves is that hidden directory, which the next start removes, a version
+ * that nobody names, or a template without a version.
+ */
 #include "ops/commit.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "ops/commit-image.h"
+#include "ops/data.h"
+#include "ops/host.h"
+#include "ops/nested.h"
+#include "ops/quiesce.h"
+#include "ops/room.h"
+#include "ops/steps.h"
+#include "ops/template.h"
+
+#define SNAPSHOTS "snapshots"
+#define HIDDEN    ".commit" /* below it; no snapshot's name */
+
+enum {
+	CONF_MAX = 1 << 16, /* bytes of a template.conf */
+	MODE_WRITE = 2,
+};
+
+/* One commit on its way. */
+struct commit {
+	struct sbx *s;
+	const char *name;
+	const struct writer *writer;
+	const struct deadline *d;
+	struct buf *out;
+	struct template *target; /* a reference; NULL: not there */
+	bool made;               /* by us, just now */
+	int all_fd, copy_fd;     /* snapshots and .commit; owned */
+	struct template_parts parts;
+	struct buf conf;
+	uint64_t disk_bytes; /* of the sandbox's disk */
+	char digest[13];     /* of the version that it became */
+};
+
+/* ---- whose template it is -------------------------------------------------------------------------------- */
+
+static bool writer_in_group(const struct writer *w, gid_t gid)
+{
+	if (w->gid == gid)
+		return true;
+	for (unsigned i = 0; i < w->group_count; i++)
+		if (w->groups[i] == gid)
+			return true;
+	return false;
+}
+
+/* As the kernel decides about its ctl file. */
+static bool may_write(const struct template_owner *o, const struct writer *w)
+{
+	unsigned shift = 0;
+
+	if (w->uid == 0)
+		return true;
+	if (w->uid == o->uid)
+		shift = 6;
+	else if (writer_in_group(w, o->gid))
+		shift = 3;
+	return o->mode >> shift & MODE_WRITE;
+}
+
+/* As the kernel decides about mkdir in .templates and about the template's ctl. */
+static int find_target(struct commit *c, struct err *e)
+{
+	struct template_owner owner;
+
+	if (!name_is_valid(c->name))
+		return err_set(e, EINVAL, "%s is not a name", c->name);
+	c->target = template_find(c->name);
+	if (c->target) {
+		owner = template_owner(c->target);
+		if (!may_write(&owner, c->writer))
+			return err_set(e, EACCES,
+				       "template %s is another's and not for you to write",
+				       c->name);
+	} else if (c->writer->uid != 0 && c->writer->uid != geteuid()) {
+		return err_set(e, EACCES,
+			       "there is no template %s; let root make it and give it to you",
+			       c->name);
+	}
+	return 0;
+}
+
+/* ---- the sandbox's disk ---------------------------------------------------------------------------------- */
+
+static void copy_remove(struct commit *c)
+{
+	struct err e = {0};
+
+	fd_close(steal_fd(&c->copy_fd));
+	if (c->all_fd >= 0 && file_remove_tree(c->all_fd, HIDDEN, &e) < 0)
+		log_warning("%s, ignoring: the next start removes it", e.text);
+	fd_close(steal_fd(&c->all_fd));
+}
+
+static int copy_open(struct commit *c, struct err *e)
+{
+	AUTO_FD dir = sbx_open(c->s, ".", O_RDONLY | O_DIRECTORY);
+	int r;
+
+	if (dir < 0)
+		return err_sys(e, errno, "cannot open its directory");
+	if (mkdirat(dir, SNAPSHOTS, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, errno, "cannot make %s", SNAPSHOTS);
+	r = file_open_dir(dir, SNAPSHOTS, &c->all_fd, e);
+	if (r == 0)
+		r = file_remove_tree(c->all_fd, HIDDEN, e);
+	if (r == 0 && mkdirat(c->all_fd, HIDDEN, 0700) < 0)
+		r = err_sys(e, errno, "cannot make a directory for the copy");
+	return r < 0 ? r : file_open_dir(c->all_fd, HIDDEN, &c->copy_fd, e);
+}
+
+/* The copy of the changes, and an image that shares nothing with the base. */
+static int check_room(const struct volume_driver *store, const struct volume_spec *spec,
+		      struct err *e)
+{
+	struct volume_usage usage = {0};
+	struct stat st;
+	uint64_t bytes = 0;
+
+	if (stat(spec->base, &st) == 0)
+		bytes = (uint64_t)st.st_blocks * 512;
+	if (store && store->usage(spec, &usage) == 0)
+		bytes += 2 * usage.used_bytes;
+	return room_check(bytes, e);
+}
+
+/* What stands still is copied; then the sandbox goes on, however that went. */
+static int copy_changes(struct commit *c, const struct volume_driver *store,
+			const struct volume_spec *spec, struct err *e)
+{
+	struct quiesce q;
+	int end, r = copy_open(c, e);
+
+	if (r == 0)
+		r = quiesce_begin(c->s, c->d, &q, c->out, e);
+	if (r < 0)
+		return r;
+	r = store->copy(spec, c->copy_fd, c->d, e);
+	end = quiesce_end(c->s, &q, r < 0 ? NULL : e);
+	return r < 0 ? r : end;
+}
+
+static int flatten_copy(struct commit *c, const struct volume_driver *store,
+			const struct volume_spec *spec, struct err *e)
+{
+	struct volume_spec copy = *spec;
+	char dir[384];
+
+	(void)snprintf(dir, sizeof(dir), "%s/" SNAPSHOTS "/" HIDDEN, c->s->dir); /* fits */
+	copy.dir = dir;
+	copy.dir_fd = c->copy_fd;
+	return store->flatten(&copy, c->parts.fd[TEMPLATE_PART_ROOTFS], c->d, e);
+}
+
+/* It was never started: its disk is its template's. */
+static int take_base(struct commit *c, const struct volume_spec *spec, struct err *e)
+{
+	AUTO_FD base = open(spec->base, O_RDONLY | O_CLOEXEC);
+
+	if (base < 0)
+		return err_sys(e, errno, "cannot open %s", spec->base);
+	return file_copy(base, c->parts.fd[TEMPLATE_PART_ROOTFS], c->d->cancel_fd, e);
+}
+
+static int image_open(struct commit *c, struct err *e)
+{
+	c->parts.fd[TEMPLATE_PART_ROOTFS] =
+		openat(host.templates_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	c->parts.ours[TEMPLATE_PART_ROOTFS] = true;
+	if (c->parts.fd[TEMPLATE_PART_ROOTFS] < 0)
+		return err_sys(e, errno, "cannot make a file for the image");
+	return 0;
+}
+
+static int image_make(struct commit *c, struct err *e)
+{
+	const struct volume_driver *store = c->s->level >= LEVEL_DATA ? sbx_store(c->s) : NULL;
+	AUTO_DATA_SPEC spec;
+	int r;
+
+	data_spec(c->s, &spec);
+	c->disk_bytes = spec.volume.size_bytes;
+	r = check_room(store, &spec.volume, e);
+	if (r == 0 && store)
+		r = copy_changes(c, store, &spec.volume, e);
+	if (r == 0)
+		r = fault_point("commit-flatten", c->d, e);
+	if (r == 0)
+		r = image_open(c, e);
+	if (r == 0)
+		r = store ? flatten_copy(c, store, &spec.volume, e) : take_base(c, &spec.volume, e);
+	copy_remove(c);
+	return r;
+}
+
+/* ---- what goes with it ----------------------------------------------------------------------------------- */
+
+static int part_open(struct commit *c, enum template_part part, const char *path, struct err *e)
+{
+	c->parts.fd[part] = open(path, O_RDONLY | O_CLOEXEC);
+	return c->parts.fd[part] < 0 ? err_sys(e, errno, "cannot open %s", path) : 0;
+}
+
+/* The version's own settings; a disk smaller than the image could not be started. */
+static void conf_take(struct commit *c, char *text, uint64_t image_mib)
+{
+	static const char key[] = "disk_mb=";
+	static const struct config none;
+	uint64_t disk_mib = config_number(&none, NULL, CONFIG_DISK_MB), said;
+	char *cursor = text, *line;
+
+	while ((line = parse_line(&cursor))) {
+		if (strncmp(line, key, strlen(key)) != 0)
+			buf_addf(&c->conf, "%s\n", line);
+		else if (parse_u64(line + strlen(key), 0, UINT64_MAX, &said) == 0)
+			disk_mib = said;
+	}
+	if (disk_mib < image_mib)
+		disk_mib = c->disk_bytes >> 20 > image_mib ? c->disk_bytes >> 20 : image_mib;
+	buf_addf(&c->conf, "%s%" PRIu64 "\n", key, disk_mib);
+}
+
+static int conf_make(struct commit *c, uint64_t image_mib, struct err *e)
+{
+	AUTO_BUF text = BUF_INIT;
+	AUTO_FD dir = -1;
+	char path[384];
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%s", c->s->version->rootfs);
+	*strrchr(path, '/') = '\0';
+	r = file_open_dir(AT_FDCWD, path, &dir, e);
+	if (r == 0)
+		r = file_read(dir, "template.conf", CONF_MAX, &text, e);
+	if (r < 0)
+		return r;
+	if (text.len > 0)
+		conf_take(c, text.data, image_mib);
+	c->parts.conf = buf_text(&c->conf);
+	return buf_error(&c->conf) < 0 ? err_set(e, ENOMEM, "no memory") : 0;
+}
+
+static int parts_fill(struct commit *c, struct err *e)
+{
+	static const struct config none;
+	uint64_t bytes = config_number(&none, NULL, CONFIG_DISK_MB) << 20;
+	int fd = c->parts.fd[TEMPLATE_PART_ROOTFS], r;
+	struct stat st;
+
+	r = commit_image_finish(fd, bytes, c->d, e);
+	if (r == 0 && fstat(fd, &st) < 0)
+		r = err_sys(e, errno, "cannot look at the image");
+	if (r == 0)
+		r = conf_make(c, ((uint64_t)st.st_size + (1 << 20) - 1) >> 20, e);
+	if (r == 0)
+		r = part_open(c, TEMPLATE_PART_KERNEL, c->s->version->kernel, e);
+	if (r == 0)
+		r = part_open(c, TEMPLATE_PART_INITRD, c->s->version->initrd, e);
+	return r;
+}
+
+/* ---- the template ---------------------------------------------------------------------------------------- */
+
+/* With the template's turn. */
+static int import_run(void *arg, const struct deadline *d, struct err *e)
+{
+	struct commit *c = arg;
+	struct template_view view;
+	int r = fault_point("commit-import", d, e);
+
+	if (r == 0)
+		r = template_import_parts(c->target, &c->parts, d, e);
+	if (r < 0)
+		return r;
+	template_view(c->target, &view);
+	memcpy(c->digest, view.digest, sizeof(c->digest));
+	return 0;
+}
+
+/* Somebody may have made it meanwhile, and then it is his. */
+static int make_target(struct commit *c, struct err *e)
+{
+	int r = template_create(c->name, c->writer, &c->target, e);
+
+	c->made = r == 0;
+	return r == -EEXIST ? find_target(c, e) : r;
+}
+
+static int import(struct commit *c, struct err *e)
+{
+	int r = c->target ? 0 : make_target(c, e);
+
+	if (r == 0)
+		r = nested_turn(template_lane(c->target), import_run, c, c->d, e);
+	if (r < 0 && c->made && template_remove_empty(c->target, NULL) < 0)
+		log_info("template %s was made for a commit that failed, and stays", c->name);
+	return r;
+}
+
+static void commit_done(struct commit *c)
+{
+	template_put(c->target);
+	template_parts_done(&c->parts);
+	buf_done(&c->conf);
+}
 
 int commit_image(struct sbx *s, const char *name, const struct writer *w, const struct deadline *d,
 		 struct buf *out, struct err *e)
 {
-	(void)s;
-	(void)name;
-	(void)w;
-	(void)d;
-	(void)out;
-	return err_set(e, ENOTSUP, "not yet");
+	struct commit c = {.s = s,
+			   .name = name,
+			   .writer = w,
+			   .d = d,
+			   .out = out,
+			   .all_fd = -1,
+			   .copy_fd = -1,
+			   .parts = TEMPLATE_PARTS_NONE,
+			   .conf = BUF_INIT};
+	int r = find_target(&c, e);
+
+	if (s->level <= LEVEL_DATA) /* what it would start from now */
+		sbx_drop_version(s);
+	if (r == 0)
+		r = sbx_load_version(s, e);
+	if (r == 0)
+		r = image_make(&c, e);
+	if (r == 0)
+		r = parts_fill(&c, e);
+	if (r == 0)
+		r = import(&c, e);
+	if (r == 0)
+		buf_addf(out, "%s@%s\n", name, c.digest);
+	commit_done(&c);
+	return r;
 }

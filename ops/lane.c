@@ -2,8 +2,8 @@
 /* ops/lane.c - jobs, lanes and the pool of workers
  *
  * How it works: one lock guards every lane and the pool; it is held for list work only. A job that has
- * its turn is put on the pool's list of its class (lifecycle, aside, the daemon's own), a worker takes it
- * from there. Each class has a limit of its own: a thousand waiting execs hold up neither a start nor
+ * its turn is put on the pool's list of its class (lifecycle, aside, the daemon's own, those that lifecycle ones wait for), a
+ * worker takes it from there. Each class has a limit of its own: a thousand waiting execs hold up neither a start nor
  * a shutdown.
  * A worker that finds nothing to do for POOL_IDLE_SEC ends; the next job makes a new one.
  */
@@ -24,12 +24,13 @@ enum {
 	POOL_LIFECYCLE_MAX = 64, /* lifecycle jobs at once: each may build a whole VM */
 	POOL_ASIDE_MAX = 1024,   /* aside jobs at once: most of them wait */
 	POOL_DAEMON_MAX = 64,    /* .ctl: create, shutdown, … at once */
+	POOL_INNER_MAX = 16, /* those that others wait for, while they hold a worker themselves */
 	POOL_IDLE_SEC = 10,
 	POOL_STACK_BYTES =
 		1 << 20, /* address space only; libnftables is the hungriest of what runs here */
 };
 
-enum pool_class { POOL_LIFECYCLE, POOL_ASIDE, POOL_DAEMON, POOL_CLASS_COUNT };
+enum pool_class { POOL_LIFECYCLE, POOL_ASIDE, POOL_DAEMON, POOL_INNER, POOL_CLASS_COUNT };
 
 struct pool {
 	struct job *head, **tail;             /* ready jobs */
@@ -43,6 +44,7 @@ static struct pool pools[POOL_CLASS_COUNT] = {
 	[POOL_LIFECYCLE] = {.limit = POOL_LIFECYCLE_MAX, .work = PTHREAD_COND_INITIALIZER},
 	[POOL_ASIDE] = {.limit = POOL_ASIDE_MAX, .work = PTHREAD_COND_INITIALIZER},
 	[POOL_DAEMON] = {.limit = POOL_DAEMON_MAX, .work = PTHREAD_COND_INITIALIZER},
+	[POOL_INNER] = {.limit = POOL_INNER_MAX, .work = PTHREAD_COND_INITIALIZER},
 };
 static unsigned jobs_alive; /* submitted and not over */
 static bool pool_stopping;
@@ -56,7 +58,7 @@ static struct pool *job_pool(const struct job *j)
 		[JOB_DAEMON] = POOL_DAEMON,
 	};
 
-	return &pools[classes[j->kind]];
+	return &pools[j->inner ? POOL_INNER : classes[j->kind]];
 }
 
 int job_init(struct job *j, enum job_kind kind)

@@ -33,6 +33,7 @@ struct job {
 	bool nowait;      /* lane_submit() answers -EBUSY rather than queue it */
 	bool needs_guest; /* ends with the guest: lane_end_guest_jobs() */
 	bool keep; /* lifecycle, the daemon's own: no overtaking job ends it, it runs after them */
+	bool inner; /* lifecycle: another job waits for it, so its worker is one that no other job can take */
 	int cancel_fd; /* eventfd that deadlines watch; owned */
 	atomic_int
 		cancelled; /* 0, or the errno that it is to end with: EINTR, ECANCELED, EHOSTDOWN */

@@ -132,3 +132,62 @@ int nested_all(const char *text, unsigned states, struct err *e)
 	}
 	return r;
 }
+
+struct turn {
+	struct job job;
+	int (*run)(void *arg, const struct deadline *d, struct err *e);
+	void *arg;
+	int64_t at_ms;
+	int fd; /* told when it is over */
+	int result;
+	struct err err;
+};
+
+static int turn_run(struct job *j, struct err *e)
+{
+	struct turn *t = (struct turn *)j;
+	const struct deadline d = {.at_ms = t->at_ms, .cancel_fd = j->cancel_fd};
+
+	return t->run(t->arg, &d, e);
+}
+
+static void turn_over(struct job *j, int result, const struct err *e)
+{
+	struct turn *t = (struct turn *)j;
+	uint64_t one = 1;
+
+	t->result = result;
+	if (result < 0)
+		t->err = *e;
+	(void)file_write_all(t->fd, &one, sizeof(one)); /* an eventfd takes it */
+}
+
+int nested_turn(struct lane *l, int (*run)(void *arg, const struct deadline *d, struct err *e),
+		void *arg, const struct deadline *d, struct err *e)
+{
+	AUTO_FD fd = eventfd(0, EFD_CLOEXEC);
+	struct turn t = {.run = run, .arg = arg, .at_ms = d->at_ms, .fd = fd};
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	int r, waited = 0;
+
+	if (fd < 0 || job_init(&t.job, JOB_LIFECYCLE) < 0)
+		return err_sys(e, errno, "no descriptors for another command");
+	t.job.inner = true;
+	t.job.run = turn_run;
+	t.job.done = turn_over;
+	r = lane_submit(l, &t.job);
+	if (r < 0) {
+		job_done(&t.job);
+		return err_sys(e, -r, "cannot queue work for it");
+	}
+	waited = deadline_poll(d, &pfd, 1);
+	if (waited < 0)
+		job_cancel(&t.job, ECANCELED);
+	nested_wait(fd);
+	job_done(&t.job);
+	if (t.result < 0 && waited < 0)
+		return err_sys(e, -waited, "waiting for it");
+	if (t.result < 0)
+		*e = t.err;
+	return t.result;
+}

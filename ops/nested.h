@@ -22,4 +22,13 @@ int nested_run(struct sbx *s, const char *text, struct verb_call *c, struct err 
  */
 int nested_all(const char *text, unsigned states, struct err *e);
 
+/**
+ * nested_turn() - Run a function with the turn of another object's lane, and wait for it
+ * @run: gets a deadline of the same time that is over when the job is cancelled
+ * Context: a worker that has not that turn; what has it never waits for a job of the caller's kind.
+ * Return: what @run returned, @e filled on failure; -ENOENT the object is going away; -ECANCELED; -ETIMEDOUT before its turn.
+ */
+int nested_turn(struct lane *l, int (*run)(void *arg, const struct deadline *d, struct err *e),
+		void *arg, const struct deadline *d, struct err *e);
+
 #endif

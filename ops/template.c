@@ -220,22 +220,37 @@ static int set_aside(const struct template *t, char *aside, size_t size, struct 
 	return file_sync_dir(host.templates_fd, e);
 }
 
-int template_remove(struct template *t, struct err *e)
+static bool has_versions(const struct template *t)
+{
+	bool has;
+
+	pthread_mutex_lock(&template_lock);
+	has = t->versions != NULL;
+	pthread_mutex_unlock(&template_lock);
+	return has;
+}
+
+static int remove_it(struct template *t, bool only_empty, struct err *e)
 {
 	char aside[sizeof(REMOVED_PREFIX) + 10];
 	struct err left = {0};
+	bool closed = false;
 	unsigned users;
 	int r = 0;
 
 	pthread_mutex_lock(&define_lock);
 	set_removing(t, true);
 	users = template_users(t, NULL);
+	if (!users)
+		closed = lane_close_idle(&t->lane);
 	if (users)
 		r = err_set(e, EBUSY, "%u sandboxes need it; destroy them first", users);
-	else if (!lane_close_idle(&t->lane))
+	else if (!closed)
 		r = err_set(e, EBUSY, "an import is under way");
-	else if ((r = set_aside(t, aside, sizeof(aside), e)) < 0)
-		lane_reopen(&t->lane);
+	else if (only_empty && has_versions(t))
+		r = err_set(e, EBUSY, "it has a version");
+	else
+		r = set_aside(t, aside, sizeof(aside), e);
 	if (r == 0) {
 		pthread_mutex_lock(&template_lock);
 		list_remove(t);
@@ -243,10 +258,22 @@ int template_remove(struct template *t, struct err *e)
 		if (file_remove_tree(host.templates_fd, aside, &left) < 0)
 			log_warning("%s, ignoring: the next start tries again", left.text);
 	} else {
+		if (closed)
+			lane_reopen(&t->lane);
 		set_removing(t, false);
 	}
 	pthread_mutex_unlock(&define_lock);
 	return r;
+}
+
+int template_remove(struct template *t, struct err *e)
+{
+	return remove_it(t, false, e);
+}
+
+int template_remove_empty(struct template *t, struct err *e)
+{
+	return remove_it(t, true, e);
 }
 
 int template_set_owner(struct template *t, uid_t uid, gid_t gid, mode_t mode, struct err *e)

@@ -26,6 +26,9 @@ struct template *template_next(uint32_t after); /* in order of serials; 0 to beg
 /* mkdir and rmdir below .templates; durable. rmdir: -EBUSY while a sandbox needs it. */
 int template_create(const char *name, const struct writer *w, struct template **ret, struct err *e);
 int template_remove(struct template *t, struct err *e);
+
+/* The same if it has no version: one that was made for an import that failed. Return: -EBUSY it has one. */
+int template_remove_empty(struct template *t, struct err *e);
 int template_set_owner(struct template *t, uid_t uid, gid_t gid, mode_t mode, struct err *e);
 
 struct template_view {
