@@ -11,13 +11,13 @@ CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 prefix  ?= /usr/local
 DESTDIR ?=
 
-PKGS       := fuse3 devmapper libnl-3.0 libnl-route-3.0 libnftables libcurl json-c libgcrypt libsystemd
+PKGS       := fuse3 devmapper libnl-3.0 libnl-route-3.0 libnftables libcurl json-c libgcrypt libarchive libsystemd
 AGENT_LIBS := -Wl,-Bstatic -levent_extra -levent_core -ljson-c
 
 # What apt has to bring: for the build, for running, for the tests and for lint.
 DEB_BUILD := gcc make pkg-config libc6-dev libfuse3-dev libdevmapper-dev libnl-3-dev libnl-route-3-dev \
              libnftables-dev libcurl4-openssl-dev libjson-c-dev libevent-dev libsystemd-dev libgcrypt20-dev \
-             libcmocka-dev
+             libarchive-dev libcmocka-dev
 DEB_RUN   := fuse3 qemu-system-x86 busybox-static cpio kmod lz4 xz-utils zstd e2fsprogs ca-certificates
 DEB_TEST  := perl jq socat iproute2 nftables procps qemu-utils strace dmsetup
 DEB_LINT  := clang clang-tidy clang-format clang-tools cppcheck shellcheck mandoc codespell

@@ -152,6 +152,11 @@ static const struct key template_keys[] = {
 	{"used_by",      true,  add_unsigned, VIEW(used_by)},
 	{"created",      false, add_time,     VIEW(created_ms)},
 	{"imported",     false, add_time,     VIEW(imported_ms)},
+	{"source",       false, add_text,     VIEW(source.url)},
+	{"sha256",       false, add_text,     VIEW(source.sha256)},
+	{"pull_bytes",   true,  add_known,    VIEW(pull_bytes)},
+	{"pull_total",   true,  add_known,    VIEW(pull_total)},
+	{"checked",      false, add_time,     VIEW(checked_ms)},
 	{"last_error",   false, add_text,     VIEW(last_error)},
 	{NULL, false, NULL, 0}
 };

@@ -18,6 +18,7 @@ BEGIN {
 	only["^curl/"] = "^base/(http[.]c|http-private[.]h|fetch[.]c)$"
 	only["^json-c/"] = "^(base/json[.][ch]|ops/[^/]*[.][ch]|agent/[^/]*[.][ch])$"
 	only["^gcrypt"] = "^base/digest[.]c$"
+	only["^archive"] = "^ops/template-archive[.]c$"
 	only["^systemd/"] = "^(fs/[^/]*[.]c|base/log[.]c)$"
 	only["^event2/"] = "^agent/"
 	only["^cmocka"] = "^tests/"

@@ -21,6 +21,43 @@ enum {
 	PRUNE_MAX = 64, /* versions looked at in one go; the rest waits for the next */
 };
 
+int source_add_json(const struct template_source *s, struct json_object *o)
+{
+	int r = json_add_text(o, "url", s->url);
+
+	r = r ? r : json_add_text(o, "sha256", s->sha256);
+	r = r ? r : json_add_text(o, "etag", s->etag);
+	r = r ? r : json_add_text(o, "modified", s->modified);
+	return r ? r : json_add_int(o, "bytes", (int64_t)s->bytes);
+}
+
+void source_from_json(struct json_object *o, struct template_source *ret)
+{
+	int64_t bytes = json_int_at(o, "bytes", 0);
+
+	*ret = (struct template_source){.bytes = bytes > 0 ? (uint64_t)bytes : 0};
+	(void)snprintf(ret->url, sizeof(ret->url), "%s", json_text_at(o, "url", ""));
+	(void)snprintf(ret->sha256, sizeof(ret->sha256), "%s", json_text_at(o, "sha256", ""));
+	(void)snprintf(ret->etag, sizeof(ret->etag), "%s", json_text_at(o, "etag", ""));
+	(void)snprintf(ret->modified, sizeof(ret->modified), "%s", json_text_at(o, "modified", ""));
+}
+
+/* Only what was pulled has one. */
+static int put_source(struct json_object *o, const struct template *t)
+{
+	struct json_object *source;
+	int r;
+
+	if (!t->source.url[0])
+		return 0;
+	source = json_object_new_object();
+	r = source ? source_add_json(&t->source, source) : -ENOMEM;
+	if (r == 0 && json_object_object_add(o, "source", source) == 0)
+		return json_add_int(o, "checked_ms", t->checked_ms);
+	json_object_put(source);
+	return -ENOMEM;
+}
+
 static int put_members(struct json_object *o, const struct template *t)
 {
 	int r = config_add_json(&t->config, o);
@@ -31,7 +68,8 @@ static int put_members(struct json_object *o, const struct template *t)
 	r = r ? r : json_add_int(o, "mode", t->mode);
 	r = r ? r : json_add_int(o, "created_ms", t->created_ms);
 	r = r ? r : json_add_int(o, "imported_ms", t->imported_ms);
-	return r ? r : json_add_text(o, "digest", t->digest);
+	r = r ? r : json_add_text(o, "digest", t->digest);
+	return r ? r : put_source(o, t);
 }
 
 static int save_locked(struct template *t, struct err *e)
@@ -125,6 +163,9 @@ int template_load(struct template *t, struct err *e)
 	(void)snprintf(t->digest, sizeof(t->digest), "%s", json_text_at(o, "digest", ""));
 	if (t->serial == 0)
 		return err_set(e, EBADMSG, "its record has no serial");
+	source_from_json(json_at(o, "source"), &t->source);
+	t->checked_ms = json_int_at(o, "checked_ms", 0);
+	template_pull_load(t);
 	r = load_config(t, json_at(o, "config"), e);
 	return r < 0 ? r : load_versions(t, e);
 }

@@ -120,17 +120,36 @@ static int name_version(struct template *t, const char *digest, struct err *e)
 	return file_remove_tree(versions, "import", e);
 }
 
+/* Which version is the current one. */
+struct current {
+	char digest[DIGEST_SHORT + 1];
+	struct template_source source;
+};
+
+/* With the template lock. */
+static void swap_current(struct template *t, struct current *c)
+{
+	struct current before = {.source = t->source};
+
+	memcpy(before.digest, t->digest, sizeof(before.digest));
+	memcpy(t->digest, c->digest, sizeof(t->digest));
+	t->source = c->source;
+	*c = before;
+}
+
 /* List it if it is new, and make it the current one, durably. @fresh is given away. */
 static int take_version(struct template *t, const char *digest, struct version *fresh,
-			struct err *e)
+			const struct template_source *source, struct err *e)
 {
-	char before[DIGEST_SHORT + 1];
+	struct current current = {0};
 	struct version *v;
 	int r;
 
 	(void)snprintf(fresh->digest, sizeof(fresh->digest), "%.*s", DIGEST_SHORT, digest);
+	memcpy(current.digest, fresh->digest, sizeof(current.digest));
+	if (source)
+		current.source = *source;
 	pthread_mutex_lock(&template_lock);
-	memcpy(before, t->digest, sizeof(before));
 	for (v = t->versions; v && strcmp(v->digest, digest) != 0; v = v->next)
 		;
 	if (!v) {
@@ -138,14 +157,14 @@ static int take_version(struct template *t, const char *digest, struct version *
 		t->versions = fresh;
 		fresh = NULL;
 	}
-	(void)snprintf(t->digest, sizeof(t->digest), "%.*s", DIGEST_SHORT, digest);
+	swap_current(t, &current);
 	t->imported_ms = wall_ms();
 	pthread_mutex_unlock(&template_lock);
 	version_free(fresh);
 	r = template_save(t, e);
 	if (r < 0) {
 		pthread_mutex_lock(&template_lock);
-		memcpy(t->digest, before, sizeof(before));
+		swap_current(t, &current);
 		pthread_mutex_unlock(&template_lock);
 	}
 	template_prune(t);
@@ -182,25 +201,25 @@ static int import_parts(struct template *t, const struct template_parts *p,
 	}
 	digest_free(digest);
 	if (r == 0 && fresh)
-		return take_version(t, hex, fresh, e);
+		return take_version(t, hex, fresh, p->source, e);
 	version_free(fresh);
 	(void)file_remove_tree(t->dir_fd, "versions/import",
 			       NULL); /* else the next import or start does */
 	return r;
 }
 
-static void import_begin(struct template *t)
+void template_doing(struct template *t, const char *what)
 {
 	pthread_mutex_lock(&template_lock);
-	t->importing = true;
+	t->doing = what;
 	pthread_mutex_unlock(&template_lock);
 	event_tell(t->serial, EVENT_STATUS);
 }
 
-static void import_end(struct template *t, int result, const struct err *e)
+void template_did(struct template *t, int result, const struct err *e)
 {
 	pthread_mutex_lock(&template_lock);
-	t->importing = false;
+	t->doing = NULL;
 	(void)snprintf(t->last_error, sizeof(t->last_error), "%.500s", result < 0 ? e->text : "");
 	pthread_mutex_unlock(&template_lock);
 	event_tell(t->serial, EVENT_STATUS);
@@ -213,9 +232,9 @@ int template_import_parts(struct template *t, const struct template_parts *p,
 	int r;
 
 	e = e ? e : &none;
-	import_begin(t);
+	template_doing(t, "importing");
 	r = import_parts(t, p, d, e);
-	import_end(t, r, e);
+	template_did(t, r, e);
 	return r;
 }
 
@@ -241,23 +260,22 @@ int template_import(struct template *t, const char *path, const struct writer *w
 	int r;
 
 	e = e ? e : &none;
-	import_begin(t);
+	template_doing(t, "importing");
 	r = open_from_dir(path, w, &p, e);
 	if (r == 0)
 		r = import_parts(t, &p, d, e);
 	template_parts_done(&p);
-	import_end(t, r, e);
+	template_did(t, r, e);
 	return r;
 }
 
-/* Kernel and initramfs that were not named come from the template `default`. */
-static int open_default(int part, struct template_parts *p, struct err *e)
+int template_lend(int part, struct template_parts *p, struct err *e)
 {
 	struct template_version v;
 	int r = template_version_find("default", &v, e);
 
 	if (r < 0)
-		return err_wrap(e, "%s= was not given and the template default has none to lend",
+		return err_wrap(e, "no %s was given and the template default has none to lend",
 				part_names[part]);
 	p->fd[part] =
 		open(part == TEMPLATE_PART_KERNEL ? v.kernel : v.initrd, O_RDONLY | O_CLOEXEC);
@@ -280,18 +298,18 @@ int template_import_files(struct template *t, const struct template_files *f,
 	buf_add_escaped(&conf, f->cmdline ? f->cmdline : "");
 	buf_addc(&conf, '\n');
 	p.conf = buf_text(&conf);
-	import_begin(t);
+	template_doing(t, "importing");
 	for (int i = TEMPLATE_PART_ROOTFS; i <= TEMPLATE_PART_INITRD && r == 0; i++) {
 		if (paths[i])
 			r = asuser_open(w, AT_FDCWD, paths[i], O_RDONLY, &p.fd[i], e);
 		else
-			r = open_default(i, &p, e);
+			r = template_lend(i, &p, e);
 		if (r == 0)
 			r = part_check(p.fd[i], paths[i] ? paths[i] : part_names[i], e);
 	}
 	if (r == 0)
 		r = import_parts(t, &p, d, e);
 	template_parts_done(&p);
-	import_end(t, r, e);
+	template_did(t, r, e);
 	return r;
 }

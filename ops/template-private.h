@@ -3,6 +3,7 @@
 #ifndef SBXFS_OPS_TEMPLATE_PRIVATE_H
 #define SBXFS_OPS_TEMPLATE_PRIVATE_H
 
+#include "base/json.h"
 #include "ops/template.h"
 
 enum {
@@ -30,7 +31,7 @@ struct template
 	/* All below: the template lock. */
 	struct template *next; /* in order of serials */
 	bool removing;         /* nothing may begin to need it */
-	bool importing;
+	const char *doing;     /* "pulling", "importing"; NULL: nothing */
 	uid_t uid;
 	gid_t gid;
 	mode_t mode;
@@ -38,6 +39,9 @@ struct template
 	char digest[DIGEST_SHORT + 1]; /* of the current version; "" none */
 	struct version *versions;      /* newest first; owned */
 	struct config config;          /* set in its config file: over its version's */
+	struct template_source source; /* of the current version */
+	uint64_t pull_bytes, pull_total;
+	int64_t checked_ms;
 	char last_error[512];
 };
 
@@ -46,6 +50,28 @@ extern pthread_mutex_t template_lock;
 /* Its record, durably. Without the template lock. */
 int template_save(struct template *t, struct err *e);
 int template_load(struct template *t, struct err *e);
+
+/* A source as members of a JSON object. */
+int source_add_json(const struct template_source *s, struct json_object *o);
+void source_from_json(struct json_object *o, struct template_source *ret);
+
+/* What status shows of a pull that an earlier daemon left. */
+void template_pull_load(struct template *t);
+
+/* Show what is being done to it, and how that ended. */
+void template_doing(struct template *t, const char *what);
+void template_did(struct template *t, int result, const struct err *e);
+
+/* Open the kernel or the initramfs of the template `default`, for one that has none of its own. */
+int template_lend(int part, struct template_parts *p, struct err *e);
+
+/**
+ * template_unpack() - The parts in a file that was downloaded
+ * @fd: an archive or an image; its digest is known to be right
+ * @p:  gets new files of ours; of a bare image the root file system alone
+ * Return: 0; -EBADMSG not such a file; -ENOSPC; -ECANCELED; -EIO.
+ */
+int template_unpack(int fd, struct template_parts *p, const struct deadline *d, struct err *e);
 
 /* Read versions/@digest of it. One allocation, the caller's until it is listed; NULL with @e. */
 struct version *version_load(struct template *t, const char *digest, struct err *e);

@@ -42,12 +42,16 @@ void template_view(struct template *t, struct template_view *ret)
 	memcpy(ret->name, t->name, sizeof(ret->name));
 	memcpy(ret->digest, t->digest, sizeof(ret->digest));
 	memcpy(ret->last_error, t->last_error, sizeof(ret->last_error));
-	ret->state = t->importing ? "importing" : t->digest[0] ? "ready" : "empty";
+	ret->state = t->doing ? t->doing : t->digest[0] ? "ready" : "empty";
 	ret->uid = t->uid;
 	ret->gid = t->gid;
 	ret->mode = t->mode;
 	ret->created_ms = t->created_ms;
 	ret->imported_ms = t->imported_ms;
+	ret->source = t->source;
+	ret->pull_bytes = t->pull_bytes;
+	ret->pull_total = t->pull_total;
+	ret->checked_ms = t->checked_ms;
 	for (const struct version *v = t->versions; v; v = v->next) {
 		ret->disk_bytes += v->disk_bytes;
 		if (strcmp(v->digest, t->digest) == 0)

@@ -2,14 +2,17 @@
 /* ops/template.h - templates: versions of a root image, a kernel and an initramfs, with default settings
  *
  * On disk: templates/NAME/ with a record and versions/DIGEST12/{rootfs.ext4,kernel,initrd,template.conf}. A version never changes
- * once it has its name; a sandbox keeps the version that it began with.
+ * once it has its name; a sandbox keeps the version that it began with. pull/ is a download that is under way or broke off.
  */
 #ifndef SBXFS_OPS_TEMPLATE_H
 #define SBXFS_OPS_TEMPLATE_H
 
 #include <sys/types.h>
 
+#include "base/buf.h"
+#include "base/digest.h"
 #include "base/err.h"
+#include "base/fetch.h"
 #include "ops/config.h"
 #include "ops/lane.h"
 #include "ops/sbx.h"
@@ -31,10 +34,18 @@ int template_remove(struct template *t, struct err *e);
 int template_remove_empty(struct template *t, struct err *e);
 int template_set_owner(struct template *t, uid_t uid, gid_t gid, mode_t mode, struct err *e);
 
+/* Where a version was pulled from. */
+struct template_source {
+	char url[FETCH_URL_MAX];      /* "": nowhere, it was imported */
+	char sha256[DIGEST_HEX_SIZE]; /* of the file as downloaded */
+	char etag[256], modified[64]; /* what the server said of it; "" nothing */
+	uint64_t bytes;               /* its length; 0 not known */
+};
+
 struct template_view {
 	uint32_t serial;
 	char name[NAME_MAX_LEN + 1];
-	const char *state; /* "empty", "importing", "ready" */
+	const char *state; /* "empty", "pulling", "importing", "ready" */
 	char digest[13];   /* of the current version; "" */
 	uid_t uid;
 	gid_t gid;
@@ -42,6 +53,10 @@ struct template_view {
 	uint64_t rootfs_bytes, disk_bytes; /* length; allocated on disk by all versions */
 	unsigned used_by;                  /* sandboxes that need it */
 	int64_t created_ms, imported_ms;
+	struct template_source source; /* of the current version */
+	uint64_t pull_bytes,
+		pull_total; /* of a pull under way or broken off: here, and in all; 0 none */
+	int64_t checked_ms; /* when its source was last asked; 0 never */
 	char last_error[512];
 };
 
@@ -119,6 +134,7 @@ struct template_parts {
 	/* Made by us with O_TMPFILE in the templates' directory: it gets a name rather than being copied. */
 	bool ours[TEMPLATE_PART_COUNT];
 	const char *conf; /* text to use in place of a template.conf; NULL: the file; borrowed */
+	const struct template_source *source; /* NULL: not pulled; borrowed */
 };
 
 #define TEMPLATE_PARTS_NONE                                                                        \
@@ -130,6 +146,28 @@ void template_parts_done(struct template_parts *p);
 /* A new version from parts; rootfs, kernel and initrd must be given. With its lane's turn, as all imports. */
 int template_import_parts(struct template *t, const struct template_parts *p,
 			  const struct deadline *d, struct err *e);
+
+/**
+ * template_pull() - A new version from a URL
+ * @url:    fetch_check_url()
+ * @sha256: of the file that is there, 64 lower-case hexadecimal digits
+ *
+ * The file is a tar archive of what sbx-mktemplate writes, or an ext4 image, either compressed by gzip, zstd or xz or not.
+ * What has come of it when the pull ends early stays, for the next pull of the same to go on with.
+ *
+ * Context: blocks for as long as something comes; with its lane's turn.
+ * Return: 0; -EBADMSG another digest, or not such a file: nothing of it is kept; -ENOENT, -EACCES, -EIO, -ETIMEDOUT by
+ *         the server or the way to it; -ENOSPC; -ECANCELED.
+ */
+int template_pull(struct template *t, const char *url, const char *sha256, const struct deadline *d,
+		  struct err *e);
+
+/**
+ * template_check() - Ask where it was pulled from whether there is a newer one
+ * @out: "current", "newer", "newer sha256=…" or "unreachable: …" and a newline
+ * Return: 0, also when nobody answers; -EINVAL it was never pulled; -ECANCELED.
+ */
+int template_check(struct template *t, const struct deadline *d, struct buf *out, struct err *e);
 
 /* Load all; at start, before any thread. */
 int template_init(struct err *e);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ops/verbs-host.c - what .ctl's own verbs and the templates' import do */
+/* ops/verbs-host.c - what .ctl's own verbs do */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,6 @@
 #include "ops/host.h"
 #include "ops/nested.h"
 #include "ops/registry.h"
-#include "ops/template.h"
 #include "ops/verbs-private.h"
 
 /* Quote a word so that words_split() gives it back. */
@@ -75,28 +74,4 @@ int run_shutdown(struct verb_call *c, struct err *e)
 	r = host_down(e);
 	host_end();
 	return r;
-}
-
-int run_import(struct verb_call *c, struct err *e)
-{
-	static const char *const keys[] = {"rootfs=", "kernel=", "initrd=", "cmdline="};
-	const char *values[4] = {NULL};
-	struct template_files files;
-	struct deadline d = verb_deadline(c, INT64_MAX / 2);
-
-	if (c->argc == 1 && (c->argv[0][0] == '/' || !strchr(c->argv[0], '=')))
-		return template_import(c->template, c->argv[0], c->writer, &d, e);
-	for (int i = 0; i < c->argc; i++) {
-		int k = 0;
-
-		while (k < 4 && strncmp(c->argv[i], keys[k], strlen(keys[k])) != 0)
-			k++;
-		if (k == 4)
-			return err_set(e, EINVAL, "usage: import %s", c->verb->args);
-		values[k] = c->argv[i] + strlen(keys[k]);
-	}
-	files = (struct template_files){values[0], values[1], values[2], values[3]};
-	if (!files.rootfs)
-		return err_set(e, EINVAL, "rootfs=PATH is needed");
-	return template_import_files(c->template, &files, c->writer, &d, e);
 }

@@ -38,9 +38,9 @@ int run_template_change(struct verb_call *c, struct err *e);
 int run_create(struct verb_call *c, struct err *e);
 int run_loglevel(struct verb_call *c, struct err *e);
 int run_shutdown(struct verb_call *c, struct err *e);
-int run_import(struct verb_call *c, struct err *e);
 
 /* verbs-template.c */
+int run_import(struct verb_call *c, struct err *e);
 int run_pull(struct verb_call *c, struct err *e);
 int run_check(struct verb_call *c, struct err *e);
 
