@@ -36,6 +36,17 @@ struct cow_header {
 };
 _Static_assert(sizeof(struct cow_header) == 16, "layout on disk");
 
+/*
+ * Ours, in the header's chunk behind what the kernel reads. The kernel writes that chunk only when it gives the
+ * store up. Changes are nothing without the image that they were made over: one that was cut off must not pass.
+ */
+struct cow_note {
+	unsigned char magic[8];
+	uint64_t base_bytes; /* little-endian */
+};
+static const unsigned char note_magic[8] = {'s', 'b', 'x', 'f', 's', 0, 0, 1};
+enum { NOTE_AT = 512 };
+
 struct cow_entry {
 	uint64_t disk_chunk;
 	uint64_t store_chunk; /* 0: end of the list */
@@ -70,6 +81,12 @@ uint64_t cow_length(uint64_t disk_bytes, uint64_t used_bytes, uint64_t ahead_byt
 	return most > used_bytes ? most : chunks_of(used_bytes) * COW_CHUNK_BYTES;
 }
 
+uint64_t cow_last_area(uint64_t used_bytes)
+{
+	return COW_CHUNK_BYTES +
+	       (used_bytes - 2 * (uint64_t)COW_CHUNK_BYTES) / COW_AREA_STEP * COW_AREA_STEP;
+}
+
 void cow_header_init(unsigned char chunk[COW_CHUNK_BYTES])
 {
 	struct cow_header h = {
@@ -81,6 +98,14 @@ void cow_header_init(unsigned char chunk[COW_CHUNK_BYTES])
 
 	memset(chunk, 0, COW_CHUNK_BYTES);
 	memcpy(chunk, &h, sizeof(h));
+}
+
+void cow_header_note(unsigned char chunk[COW_CHUNK_BYTES], uint64_t base_bytes)
+{
+	struct cow_note note = {.base_bytes = htole64(base_bytes)};
+
+	memcpy(note.magic, note_magic, sizeof(note.magic));
+	memcpy(chunk + NOTE_AT, &note, sizeof(note));
 }
 
 /* Return: 0; -EBADMSG when the chunk is not whole in the file; -EIO. */
@@ -118,6 +143,25 @@ static int header_check(const struct cow_header *h, struct err *e)
 			"the kernel marked the copy-on-write store invalid: a write to it had "
 			"failed, most likely on a full host disk");
 	return 0;
+}
+
+int cow_check_base(int fd, uint64_t base_bytes, struct err *e)
+{
+	unsigned char chunk[COW_CHUNK_BYTES];
+	struct cow_note note;
+	int r = chunk_read(fd, 0, chunk, e);
+
+	if (r < 0)
+		return r;
+	memcpy(&note, chunk + NOTE_AT, sizeof(note));
+	if (memcmp(note.magic, note_magic, sizeof(note_magic)) != 0 ||
+	    le64toh(note.base_bytes) == base_bytes)
+		return 0;
+	return err_set(e, EBADMSG,
+		       "the changes were made over an image of %llu bytes, and the template's has "
+		       "%llu now: it was cut off or replaced; put the right one back",
+		       (unsigned long long)le64toh(note.base_bytes),
+		       (unsigned long long)base_bytes);
 }
 
 static int entry_check(const struct cow_entry *entry, uint64_t disk_chunks, uint64_t store_chunks,
@@ -256,15 +300,15 @@ int cow_check(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, struct err 
 	return cow_walk(&walk, ret_used_bytes, e);
 }
 
-/* Does a chunk hold zeroes only from a byte on? Behind the end of the file it does. */
-static int zero_check(int fd, uint64_t chunk, size_t from, struct err *e)
+/* Bytes that must be zeroes in a chunk. */
+static int zero_check(int fd, uint64_t chunk, size_t from, size_t to, struct err *e)
 {
 	unsigned char bytes[COW_CHUNK_BYTES];
 	int r = chunk_read(fd, chunk, bytes, e);
 
 	if (r < 0)
 		return r;
-	for (size_t i = from; i < sizeof(bytes); i++) {
+	for (size_t i = from; i < to; i++) {
 		if (bytes[i])
 			return err_set(e, EBADMSG,
 				       "the copy-on-write store has something at byte %zu of chunk "
@@ -283,7 +327,9 @@ int cow_check_foreign(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, str
 
 	r = cow_check(fd, disk_bytes, ret_used_bytes, e);
 	if (r == 0)
-		r = zero_check(fd, 0, sizeof(struct cow_header), e);
+		r = zero_check(fd, 0, sizeof(struct cow_header), NOTE_AT, e);
+	if (r == 0)
+		r = zero_check(fd, 0, NOTE_AT + sizeof(struct cow_note), COW_CHUNK_BYTES, e);
 	while (r == 0 && used == COW_AREA_ENTRIES) {
 		r = chunk_read(fd, at, area, e);
 		for (used = 0; r == 0 && used < COW_AREA_ENTRIES && area[used].store_chunk; used++)
@@ -292,5 +338,5 @@ int cow_check_foreign(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, str
 	}
 	if (r < 0)
 		return r;
-	return zero_check(fd, at - COW_GROUP_CHUNKS, used * sizeof(area[0]), e);
+	return zero_check(fd, at - COW_GROUP_CHUNKS, used * sizeof(area[0]), COW_CHUNK_BYTES, e);
 }

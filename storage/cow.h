@@ -11,6 +11,7 @@ enum {
 	COW_CHUNK_BYTES = 4096, /* a guest's block: a write of a whole chunk copies nothing */
 	COW_CHUNK_SECTORS = COW_CHUNK_BYTES / 512,
 	COW_AREA_ENTRIES = COW_CHUNK_BYTES / 16, /* chunks that one metadata chunk describes */
+	COW_AREA_STEP = (COW_AREA_ENTRIES + 1) * COW_CHUNK_BYTES, /* bytes to the next one */
 };
 
 /**
@@ -29,8 +30,17 @@ uint64_t cow_size_bytes(uint64_t disk_bytes);
  */
 uint64_t cow_length(uint64_t disk_bytes, uint64_t used_bytes, uint64_t ahead_bytes);
 
+/* Where the last metadata chunk lies within a part in use. */
+uint64_t cow_last_area(uint64_t used_bytes);
+
 /* Fill @chunk with the header of a store that holds no change. */
 void cow_header_init(unsigned char chunk[COW_CHUNK_BYTES]);
+
+/* Note in such a header, where the kernel does not look, the length of the image over which the store lies. */
+void cow_header_note(unsigned char chunk[COW_CHUNK_BYTES], uint64_t base_bytes);
+
+/* Does a store belong to an image of this length? Return: 0, also for one without a note; -EBADMSG; -EIO. */
+int cow_check_base(int fd, uint64_t base_bytes, struct err *e);
 
 /* Told of each change in the order of the store; what it returns other than 0 ends the walk. */
 typedef int cow_visit(uint64_t disk_chunk, uint64_t store_chunk, void *arg);

@@ -8,9 +8,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/dm-ioctl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
@@ -30,9 +30,9 @@ static int ask(const char *name, unsigned flags, union question *q, struct err *
 {
 	AUTO_FD control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
 
+	memset(q, 0, sizeof(*q));
 	if (control < 0)
 		return err_sys(e, errno, "cannot open /dev/mapper/control");
-	memset(&q->head, 0, sizeof(q->head));
 	q->head.version[0] = DM_VERSION_MAJOR; /* the rest stays 0: any kernel of that number */
 	q->head.data_size = sizeof(*q);
 	q->head.data_start = sizeof(q->head);
@@ -59,12 +59,19 @@ static const struct dm_target_spec *first_line(union question *q, const char **r
 /* "used/total metadata"; otherwise Overflow, Invalid, "Merge failed" or Unknown. */
 static void read_status(const char *text, struct dmdev_state *ret)
 {
-	if (!strncmp(text, "Overflow", strlen("Overflow")))
+	char *end;
+
+	if (!strncmp(text, "Overflow", strlen("Overflow"))) {
 		ret->health = DMDEV_HEALTH_OVERFLOW;
-	else if (sscanf(text, "%" SCNu64 "/%" SCNu64,
-			&ret->used_sectors, /* NOLINT(cert-err34-c): the kernel's own */
-			&ret->total_sectors) != 2)
-		ret->health = DMDEV_HEALTH_INVALID;
+		return;
+	}
+	ret->health = DMDEV_HEALTH_INVALID;
+	ret->used_sectors = strtoull(text, &end, 10);
+	if (end == text || *end != '/')
+		return;
+	ret->total_sectors = strtoull(end + 1, &end, 10);
+	if (*end == ' ')
+		ret->health = DMDEV_HEALTH_OK;
 }
 
 int dmdev_state(const char *name, struct dmdev_state *ret, struct err *e)

@@ -235,18 +235,6 @@ bool loop_is_over(int fd, int file_fd)
 	       info.lo_device == st.st_dev && info.lo_inode == st.st_ino;
 }
 
-bool loop_is_cut(int fd, const char *path)
-{
-	struct loop_info64 info;
-	uint64_t bytes;
-	struct stat st;
-
-	return stat(path, &st) == 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 &&
-	       ioctl(fd, BLKGETSIZE64, &bytes) == 0 && info.lo_device == st.st_dev &&
-	       info.lo_inode == st.st_ino &&
-	       (uint64_t)st.st_size / SECTOR_BYTES < bytes / SECTOR_BYTES;
-}
-
 /* Find or make the device of a new list entry. */
 static int base_open(struct loop_base *b, int file_fd, const char *label, struct err *e)
 {

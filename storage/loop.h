@@ -38,9 +38,6 @@ int loop_enlarge(int fd, struct err *e);
 
 bool loop_is_over(int fd, int file_fd); /* is this file what the device shows? */
 
-/* Is the device over the file @path, and has that become shorter than the device? */
-bool loop_is_cut(int fd, const char *path);
-
 /* A template's image as a read-only loop device, shared by all that need it. */
 struct loop_base;
 

@@ -19,6 +19,16 @@
 
 enum { DATA_MODE = 0600 };
 
+/* Is the template's image the one that the data was made over? */
+static int base_check(const struct volume_spec *s, int fd, struct err *e)
+{
+	AUTO_FD base_fd = -1;
+	uint64_t base_bytes = 0;
+	int r = store_open_base(s, &base_fd, &base_bytes, e);
+
+	return r < 0 ? r : cow_check_base(fd, base_bytes, e);
+}
+
 /* Open the data for reading and check all of it. */
 static int data_check(const struct volume_spec *s, int *ret_fd, uint64_t *ret_used, struct err *e)
 {
@@ -39,7 +49,7 @@ int snap_copy(const struct volume_spec *s, int to_fd, const struct deadline *d, 
 {
 	AUTO_FD from = -1;
 	AUTO_FD to = -1;
-	uint64_t used;
+	uint64_t used = 0;
 	int r;
 
 	r = data_check(s, &from, &used, e);
@@ -113,7 +123,9 @@ int snap_flatten(const struct volume_spec *s, int out_fd, const struct deadline 
 	if (r < 0)
 		return r;
 	run.from = walk.fd = fd;
-	r = store_lay_base(s, out_fd, d, e);
+	r = base_check(s, fd, e);
+	if (r == 0)
+		r = store_lay_base(s, out_fd, d, e);
 	if (r == 0)
 		r = cow_walk(&walk, NULL, e);
 	if (r == 0 && run.count)
@@ -156,6 +168,8 @@ int snap_adopt_data(const struct volume_spec *s, struct err *e)
 	if (r < 0)
 		return r;
 	r = cow_check_foreign(fd, s->size_bytes, &used, e);
+	if (r == 0)
+		r = base_check(s, fd, e);
 	if (r < 0)
 		return err_wrap(e, "%s/%s", s->dir, SNAP_DATA_NAME);
 	if (ftruncate(fd, (off_t)used) < 0 || fchmod(fd, DATA_MODE) < 0 || fsync(fd) < 0)

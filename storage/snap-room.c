@@ -53,24 +53,43 @@ static void give_back(int fd, uint64_t length)
 	(void)r;
 }
 
+/* Return: 0, also where the file system cannot do it; a negative errno. */
+static int take_blocks(int fd, uint64_t at, uint64_t len)
+{
+	return fallocate(fd, 0, (off_t)at, (off_t)len) < 0 && errno != EOPNOTSUPP ? -errno : 0;
+}
+
+/*
+ * The metadata chunks that are written next: a copy made by other means may have left holes for their zeroes, and
+ * they are what must not fail. The last one holds the end of the list, or the one before it does.
+ */
+static int take_metadata(int fd, uint64_t used_bytes)
+{
+	uint64_t last = cow_last_area(used_bytes);
+	uint64_t before = last > COW_AREA_STEP ? last - COW_AREA_STEP : last;
+	int r = take_blocks(fd, last, COW_CHUNK_BYTES);
+
+	return r < 0 ? r : take_blocks(fd, before, COW_CHUNK_BYTES);
+}
+
 int snap_room_begin(const struct volume_spec *s, int fd, uint64_t used_bytes, struct err *e)
 {
 	uint64_t want = cow_length(s->size_bytes, used_bytes, AHEAD);
-	int code = 0;
+	int r;
 
 	/* Longer than that it is when a daemon has ended with its host. */
 	if (ftruncate(fd, (off_t)used_bytes) < 0)
 		return err_sys(e, errno, "cannot trim %s/%s", s->dir, SNAP_DATA_NAME);
-	if (want == used_bytes)
-		return 0;
-	if (fallocate(fd, 0, (off_t)used_bytes, (off_t)(want - used_bytes)) < 0)
-		code = errno;
-	if (code == EOPNOTSUPP)
-		code = ftruncate(fd, (off_t)want) < 0 ? errno : 0;
-	if (code == 0)
+	r = take_metadata(fd, used_bytes);
+	if (r == 0 && want > used_bytes)
+		r = take_blocks(fd, used_bytes, want - used_bytes);
+	/* Where blocks cannot be taken ahead the length alone counts. */
+	if (r == 0 && ftruncate(fd, (off_t)want) < 0)
+		r = -errno;
+	if (r == 0)
 		return 0;
 	give_back(fd, used_bytes);
-	return err_sys(e, code, "no room for the first %llu MiB ahead of the guest in %s/%s",
+	return err_sys(e, -r, "no room for the first %llu MiB ahead of the guest in %s/%s",
 		       (unsigned long long)((want - used_bytes) / MIB), s->dir, SNAP_DATA_NAME);
 }
 
@@ -84,17 +103,39 @@ void snap_room_end(const struct volume_spec *s, int fd)
 		give_back(fd, used);
 }
 
-/* Bytes that may be taken from the file system. */
+/* Bytes that are free on the file system. */
 static int room_free(const struct snap_room *room, uint64_t *ret, struct err *e)
 {
 	struct statvfs fs;
-	uint64_t avail;
 
 	if (fstatvfs(room->fd, &fs) < 0)
 		return err_sys(e, errno, "cannot measure the file system of %s", room->spec->dir);
-	avail = (uint64_t)fs.f_bavail * fs.f_frsize;
-	*ret = avail > room->reserve_bytes ? avail - room->reserve_bytes : 0;
+	*ret = (uint64_t)fs.f_bavail * fs.f_frsize;
 	return 0;
+}
+
+static int no_room(const struct snap_room *room, const char *what, struct err *e)
+{
+	return err_set(
+		e, ENOSPC,
+		"no room left for the disk: %s/%s cannot %s, %llu MiB are to stay free; free "
+		"some or add to its file system",
+		room->spec->dir, SNAP_DATA_NAME, what,
+		(unsigned long long)(room->reserve_bytes / MIB));
+}
+
+/* A guest that writes where it has discarded needs a block. On a file system without any its write fails. */
+static int check_holes(const struct snap_room *room, const struct stat *st, struct err *e)
+{
+	uint64_t free_bytes = 0;
+	int r;
+
+	if (st->st_blocks * STAT_BLOCK_BYTES >= st->st_size)
+		return 0;
+	r = room_free(room, &free_bytes, e);
+	if (r < 0 || free_bytes >= MIB)
+		return r;
+	return no_room(room, "take back what the guest has discarded", e);
 }
 
 /* Allocate up to @want behind the end @now, or less when there is less. Return: 0 and the length that there is; -EIO, …. */
@@ -136,6 +177,7 @@ int snap_room_extend(const struct snap_room *room, uint64_t *ret_length, struct 
 	r = room_free(room, &free_bytes, e);
 	if (r < 0)
 		return r;
+	free_bytes -= free_bytes < room->reserve_bytes ? free_bytes : room->reserve_bytes;
 	if (want - now > free_bytes)
 		want = now + free_bytes / MIB * MIB;
 	r = allocate(room, now, want, ret_length);
@@ -145,11 +187,7 @@ int snap_room_extend(const struct snap_room *room, uint64_t *ret_length, struct 
 		return err_sys(e, -r, "cannot enlarge %s/%s", room->spec->dir, SNAP_DATA_NAME);
 	if (*ret_length > now)
 		return 0;
-	return err_set(
-		e, ENOSPC,
-		"no room left for the disk: %s/%s cannot become larger, %llu MiB are to stay "
-		"free; free some or add to its file system",
-		room->spec->dir, SNAP_DATA_NAME, (unsigned long long)(room->reserve_bytes / MIB));
+	return no_room(room, "become larger", e);
 }
 
 /* The file that has the data's name is not the one that is attached. */
@@ -180,14 +218,18 @@ static int open_loop(const struct volume_spec *s, const struct snap_names *n, in
 static int keep_room(const struct snap_room *room, const struct snap_names *n, uint64_t total_bytes,
 		     struct err *e)
 {
-	uint64_t ahead = head_start(room->used_bytes), length;
+	uint64_t ahead = head_start(room->used_bytes), length = 0;
 	AUTO_FD loop = -1;
+	struct stat st;
 	int r;
 
-	/* Not for every chunk: in pieces of a quarter. */
-	if (total_bytes - room->used_bytes > ahead - ahead / 4 ||
-	    total_bytes >= cow_size_bytes(room->disk_bytes))
-		return 0;
+	if (fstat(room->fd, &st) < 0)
+		return err_sys(e, errno, "cannot measure %s/%s", room->spec->dir, SNAP_DATA_NAME);
+	/* Not for every chunk: in pieces of a quarter. A length of its own tells of another file, or of a crash. */
+	if ((uint64_t)st.st_size == total_bytes &&
+	    (total_bytes - room->used_bytes > ahead - ahead / 4 ||
+	     total_bytes >= cow_size_bytes(room->disk_bytes)))
+		return check_holes(room, &st, e);
 	r = open_loop(room->spec, n, room->fd, &loop, e);
 	if (r < 0)
 		return r;
@@ -218,28 +260,25 @@ static int take_turn(const struct volume_spec *s, int *ret_fd, struct err *e)
 	return 0;
 }
 
-/* The loop device of the image keeps the length that the image had: what has gone reads as an error. */
-static int check_image(const struct volume_spec *s, const struct snap_names *n, struct err *e)
+/* What has gone from an image in use reads as an error: its loop device keeps the length that it had. */
+static int check_image(const struct volume_spec *s, const struct snap_names *n, uint64_t disk_bytes,
+		       struct err *e)
 {
-	struct snap_devices devices;
-	AUTO_FD loop = -1;
-	int r;
+	struct dmdev_state origin;
+	struct stat st;
+	uint64_t bytes;
+	int r = dmdev_state(n->origin, &origin, e);
 
-	/* Of an origin's table the first line is the image's. */
-	r = snap_devices_of(n->origin, &devices, NULL);
-	if (r == -ENXIO)
-		r = snap_devices_of(n->disk, &devices, e);
-	if (r == 0)
-		r = loop_open(devices.origin, &loop, e);
 	if (r < 0)
 		return r;
-	if (loop_is_cut(loop, s->base))
-		return err_set(
-			e, EBADMSG,
-			"the template's image %s was cut off while it was in use; put the whole "
-			"file back",
-			s->base);
-	return 0;
+	bytes = origin.exists ? origin.sectors * SECTOR_BYTES
+			      : disk_bytes; /* the first line is the image */
+	if (stat(s->base, &st) < 0 || (uint64_t)st.st_size >= bytes)
+		return 0; /* one that has lost its name can be read still */
+	return err_set(
+		e, EBADMSG,
+		"the template's image %s was cut off while it was in use; put the whole file back",
+		s->base);
 }
 
 int snap_grow(const struct volume_spec *s, uint64_t reserve_bytes, const struct deadline *d,
@@ -247,7 +286,7 @@ int snap_grow(const struct volume_spec *s, uint64_t reserve_bytes, const struct 
 {
 	struct snap_room room = {.spec = s, .reserve_bytes = reserve_bytes};
 	struct snap_names n = snap_names_of(s->instance, s->serial);
-	struct dmdev_state state;
+	struct dmdev_state state = {0};
 	AUTO_FD turn = -1;
 	int r;
 
@@ -271,7 +310,7 @@ int snap_grow(const struct volume_spec *s, uint64_t reserve_bytes, const struct 
 	room.disk_bytes = state.sectors * SECTOR_BYTES;
 	room.used_bytes = state.used_sectors * SECTOR_BYTES;
 	r = keep_room(&room, &n, state.total_sectors * SECTOR_BYTES, e);
-	return r < 0 ? r : check_image(s, &n, e);
+	return r < 0 ? r : check_image(s, &n, room.disk_bytes, e);
 }
 
 static enum volume_health health_of(const struct dmdev_state *state)

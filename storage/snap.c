@@ -90,7 +90,7 @@ static int check_data(const struct volume_spec *s, struct err *e)
 
 static int snap_create(const struct volume_spec *s, const struct deadline *d, struct err *e)
 {
-	unsigned char header[COW_CHUNK_BYTES];
+	unsigned char start[2 * COW_CHUNK_BYTES] = {0}; /* the header, and metadata of no change */
 	AUTO_FD base_fd = -1;
 	AUTO_FD fd = -1;
 	uint64_t base_bytes;
@@ -106,12 +106,9 @@ static int snap_create(const struct volume_spec *s, const struct deadline *d, st
 	r = store_begin(s, temp_name, &fd, e);
 	if (r < 0)
 		return r;
-	cow_header_init(header);
-	/* The first metadata chunk is zeroes. */
-	if (ftruncate(fd, (off_t)(2 * sizeof(header))) < 0)
-		r = -errno;
-	else
-		r = file_write_all(fd, header, sizeof(header));
+	cow_header_init(start);
+	cow_header_note(start, base_bytes);
+	r = file_write_all(fd, start, sizeof(start));
 	if (r < 0) {
 		store_abort(s, temp_name);
 		return err_sys(e, -r, "cannot write %s/%s", s->dir, temp_name);
@@ -120,16 +117,18 @@ static int snap_create(const struct volume_spec *s, const struct deadline *d, st
 }
 
 /* Lock the data, check it, and give it room ahead. */
-static int data_open(const struct volume_spec *s, int *ret_fd, struct err *e)
+static int data_open(const struct volume_spec *s, uint64_t base_bytes, int *ret_fd, struct err *e)
 {
 	AUTO_FD fd = -1;
-	uint64_t used;
+	uint64_t used = 0;
 	int r;
 
 	r = store_lock(s, SNAP_DATA_NAME, &fd, e);
 	if (r < 0)
 		return r;
 	r = cow_check(fd, s->size_bytes, &used, e);
+	if (r == 0)
+		r = cow_check_base(fd, base_bytes, e);
 	if (r < 0)
 		return err_wrap(e, "%s/%s", s->dir, SNAP_DATA_NAME);
 	r = snap_room_begin(s, fd, used, e);
@@ -239,7 +238,7 @@ static int attach(const struct volume_spec *s, const struct snap_names *n, struc
 	r = snap_open_base(s, &base_fd, &base_bytes, e);
 	if (r < 0)
 		return r;
-	r = data_open(s, &data_fd, e);
+	r = data_open(s, base_bytes, &data_fd, e);
 	if (r < 0)
 		return r;
 	r = snap_base_get(s, base_fd, &v->base, e);

@@ -123,6 +123,25 @@ static void test_header(void **state)
 	}
 }
 
+static void test_base_is_noted(void **state)
+{
+	unsigned char header[COW_CHUNK_BYTES];
+	AUTO_FD fd = make_store(600);
+	struct err e = {0};
+
+	(void)state;
+	cow_header_init(header);
+	cow_header_note(header, 5 * MIB);
+	assert_int_equal(pwrite(fd, header, sizeof(header), 0), sizeof(header));
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
+	assert_int_equal(cow_check_foreign(fd, 16 * MIB, NULL, &e), 0);
+	assert_int_equal(cow_check_base(fd, 5 * MIB, &e), 0);
+	assert_int_equal(cow_check_base(fd, 4 * MIB, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "cut off or replaced"));
+	poke32(fd, 512, 0); /* a store without a note */
+	assert_int_equal(cow_check_base(fd, 4 * MIB, &e), 0);
+}
+
 static void test_zero_header_is_damage(void **state)
 {
 	AUTO_FD fd = make_store(600);
@@ -177,6 +196,121 @@ static void test_cut_off(void **state)
 	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
 }
 
+/* The kernel may be told "full" only by a data chunk: the chunk behind the end must not be metadata. */
+static void test_length(void **state)
+{
+	const uint64_t disk = 4096 * MIB;
+
+	(void)state;
+	for (uint64_t used = 2; used < 2000; used++) {
+		for (uint64_t ahead = 0; ahead < 600; ahead += 37) {
+			uint64_t length = cow_length(disk, used * CHUNK, ahead * CHUNK);
+
+			assert_int_equal(length % CHUNK, 0);
+			assert_in_range(length / CHUNK, used + ahead, used + ahead + 1);
+			assert_int_not_equal(length / CHUNK % 257, 1);
+		}
+	}
+	assert_int_equal(cow_length(10 * MIB, 2 * CHUNK, 64 * MIB), cow_size_bytes(10 * MIB));
+	assert_int_equal(cow_length(0, 20 * MIB, 64 * MIB), 20 * MIB);
+}
+
+static void test_last_area(void **state)
+{
+	(void)state;
+	assert_int_equal(cow_last_area(2 * CHUNK), CHUNK);
+	assert_int_equal(cow_last_area(258 * CHUNK), CHUNK);
+	assert_int_equal(cow_last_area(259 * CHUNK), 258 * CHUNK);
+	assert_int_equal(cow_last_area(516 * CHUNK), 515 * CHUNK);
+}
+
+static void test_used(void **state)
+{
+	AUTO_FD fd = make_store(1000);
+	uint64_t used = 0;
+
+	(void)state;
+	assert_int_equal(cow_check(fd, 16 * MIB, &used, NULL), 0);
+	assert_int_equal(used, 2 * CHUNK); /* header and the first area */
+	poke_entry(fd, 0, 0, 5, 7);        /* not in order: the kernel has written others before */
+	poke_entry(fd, 0, 1, 6, 4);
+	assert_int_equal(cow_check(fd, 16 * MIB, &used, NULL), 0);
+	assert_int_equal(used, 8 * CHUNK);
+	for (uint64_t i = 0; i < 256; i++)
+		poke_entry(fd, 0, i, i, 2 + i);
+	assert_int_equal(cow_check(fd, 16 * MIB, &used, NULL), 0);
+	assert_int_equal(used, 259 * CHUNK); /* with the next area */
+	assert_int_equal(ftruncate(fd, (off_t)used), 0);
+	assert_int_equal(cow_check(fd, 16 * MIB, &used, NULL), 0);
+}
+
+static void test_used_twice(void **state)
+{
+	AUTO_FD fd = make_store(1000);
+	struct err e = {0};
+
+	(void)state;
+	poke_entry(fd, 0, 0, 5, 7);
+	poke_entry(fd, 0, 1, 5, 8);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "chunk 5 of the disk twice"));
+	poke_entry(fd, 0, 1, 6, 7);
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "chunk 7 is used twice"));
+	poke_entry(fd, 0, 1, 4095, 999); /* the last of both */
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
+}
+
+struct visits {
+	uint64_t from[8], to[8];
+	int count, stop_at;
+};
+
+static int visit(uint64_t disk_chunk, uint64_t store_chunk, void *arg)
+{
+	struct visits *v = arg;
+
+	v->from[v->count] = disk_chunk;
+	v->to[v->count] = store_chunk;
+	return ++v->count == v->stop_at ? -EINTR : 0;
+}
+
+static void test_walk(void **state)
+{
+	AUTO_FD fd = make_store(1000);
+	struct visits v = {0};
+	struct cow_walk walk = {.fd = fd, .disk_bytes = 16 * MIB, .visit = visit, .arg = &v};
+
+	(void)state;
+	for (uint64_t i = 0; i < 3; i++)
+		poke_entry(fd, 0, i, 10 + i, 2 + i);
+	assert_int_equal(cow_walk(&walk, NULL, NULL), 0);
+	assert_int_equal(v.count, 3);
+	assert_int_equal(v.from[2], 12);
+	assert_int_equal(v.to[2], 4);
+	v = (struct visits){.stop_at = 2};
+	assert_int_equal(cow_walk(&walk, NULL, NULL), -EINTR);
+	assert_int_equal(v.count, 2);
+}
+
+static void test_foreign(void **state)
+{
+	AUTO_FD fd = make_store(1000);
+	struct err e = {0};
+
+	(void)state;
+	for (uint64_t i = 0; i < 256; i++)
+		poke_entry(fd, 0, i, i, 2 + i);
+	assert_int_equal(cow_check_foreign(fd, 16 * MIB, NULL, &e), 0);
+	poke_entry(fd, 1, 255, 4000, 0); /* the last bytes of the area where the list ends */
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
+	assert_int_equal(cow_check_foreign(fd, 16 * MIB, NULL, &e), -EBADMSG);
+	poke_entry(fd, 1, 255, 0, 0);
+	poke32(fd, 16, 1); /* behind the header */
+	assert_int_equal(cow_check(fd, 16 * MIB, NULL, &e), 0);
+	assert_int_equal(cow_check_foreign(fd, 16 * MIB, NULL, &e), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +320,13 @@ int main(void)
 		cmocka_unit_test(test_zero_header_is_damage),
 		cmocka_unit_test(test_entries),
 		cmocka_unit_test(test_cut_off),
+		cmocka_unit_test(test_base_is_noted),
+		cmocka_unit_test(test_length),
+		cmocka_unit_test(test_last_area),
+		cmocka_unit_test(test_used),
+		cmocka_unit_test(test_used_twice),
+		cmocka_unit_test(test_walk),
+		cmocka_unit_test(test_foreign),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -223,6 +223,9 @@ static void test_flatten_fails(void **state)
 	change_many(p);
 	assert_int_equal(store_dm.flatten(&p->spec, out, &d, &e), -ECANCELED);
 	assert_int_equal(ftruncate(out, 0), 0);
+	assert_int_equal(truncate(p->base, (off_t)MIB), 0);
+	assert_int_equal(store_dm.flatten(&p->spec, out, &p->d, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "cut off or replaced"));
 	poke_entry(p, 7, DISK_BYTES / CHUNK, 9);
 	assert_int_equal(store_dm.flatten(&p->spec, out, &p->d, &e), -EBADMSG);
 	assert_int_equal(unlinkat(p->spec.dir_fd, "cow", 0), 0);
@@ -271,6 +274,17 @@ static void test_copy_refuses_damage(void **state)
 	assert_null(store_dm.data_name(p->other_fd));
 }
 
+/* Does the chunk at @at have a block, be it one not written yet? Another one is counted when it gets one. */
+static bool has_blocks(const struct place *p, uint64_t at)
+{
+	struct stat before, after;
+
+	assert_int_equal(fstat(p->cow, &before), 0);
+	assert_int_equal(fallocate(p->cow, FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)CHUNK), 0);
+	assert_int_equal(fstat(p->cow, &after), 0);
+	return before.st_blocks == after.st_blocks;
+}
+
 static void test_room_begins_and_ends(void **state)
 {
 	struct place *p = *state;
@@ -301,6 +315,22 @@ static void test_room_begins_and_ends(void **state)
 	snap_room_end(&big, p->cow);
 	assert_int_equal(length_of(p->spec.dir_fd, "cow"), p->next * CHUNK);
 	(void)flatten_is_model(p);
+}
+
+/* A copy by other means may have holes for the zeroes of metadata: they get blocks before the kernel writes them. */
+static void test_metadata_gets_blocks(void **state)
+{
+	struct place *p = *state;
+	struct err e = {0};
+
+	change_many(p);
+	assert_int_equal(fallocate(p->cow, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				   (off_t)(cow_last_area(p->next * CHUNK) - 8 * CHUNK),
+				   (off_t)(17 * CHUNK)),
+			 0);
+	assert_int_equal(snap_room_begin(&p->spec, p->cow, p->next * CHUNK, &e), 0);
+	assert_true(has_blocks(p, cow_last_area(p->next * CHUNK)));
+	assert_false(has_blocks(p, cow_last_area(p->next * CHUNK) - CHUNK));
 }
 
 static void test_end_leaves_damage_alone(void **state)
@@ -398,7 +428,15 @@ static void behind_end_of_list(struct place *p)
 }
 static void behind_header(struct place *p)
 {
-	put(p->cow, "x", 1, 512);
+	put(p->cow, "x", 1, 16);
+}
+static void behind_note(struct place *p)
+{
+	put(p->cow, "x", 1, 528);
+}
+static void other_base(struct place *p)
+{
+	assert_int_equal(truncate(p->base, (off_t)(BASE_BYTES - 512)), 0);
 }
 static void too_long(struct place *p)
 {
@@ -449,6 +487,8 @@ static const struct {
 	{"a chunk at the end of numbers",   wrapping_in_store,  "cut off"},
 	{"an entry behind the list's end",  behind_end_of_list, "empty"},
 	{"something behind the header",     behind_header,      "empty"},
+	{"something behind the note",       behind_note,        "empty"},
+	{"an image of another length",      other_base,         "cut off or replaced"},
 	{"longer than any store",           too_long,           "more than"},
 	{"shorter than a header",           too_short,          "cut off"},
 	{"nothing",                         empty,              "cut off"},
@@ -494,6 +534,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_copy_is_trimmed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_copy_refuses_damage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_room_begins_and_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_metadata_gets_blocks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end_leaves_damage_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_room_extends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
