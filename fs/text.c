@@ -168,6 +168,8 @@ void text_dump_keys(struct buf *b)
 {
 	for (const struct key *k = sbx_keys; k->name; k++)
 		buf_addf(b, "status %s\n", k->name);
+	for (const struct key *k = template_keys; k->name; k++)
+		buf_addf(b, "status %s\n", k->name);
 }
 
 static const void *field_of(const struct key *k, const void *view)
