@@ -223,13 +223,14 @@ void open_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* ---- read ---------------------------------------------------------------------------------------------- */
 
-void open_set_reply(struct open *o, struct buf *reply, off_t end)
+void open_set_reply(struct open *o, struct buf *reply, off_t end, bool failed)
 {
 	buf_done(&o->text);
 	o->text = *reply;
 	*reply = (struct buf)BUF_INIT;
 	o->base = end;
 	o->rendered = o->replied = o->wrote = true;
+	o->failed = failed;
 }
 
 static int render(struct open *o)
@@ -296,7 +297,7 @@ void open_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fu
 		console_read(req, o, size, off);
 		return;
 	}
-	if (off == 0 || !o->rendered) {
+	if ((off == 0 && !(o->replied && o->failed)) || !o->rendered) {
 		o->seen = open_change(o); /* before: a change while rendering is told again */
 		r = render(o);
 	}

@@ -26,6 +26,7 @@ struct open {
 	bool wrote;           /* text is the reply to a write of its own */
 	bool rendered;        /* text is what reads from position base on give */
 	bool replied; /* text is a reply that was not read yet: base is where the first read is */
+	bool failed; /* that write failed, so the position is where it was: a read there, even at 0, is for the reply */
 	struct buf text;
 	off_t base;
 	unsigned seen;       /* FILE_POLLABLE: sbx.change at the last read of offset 0 */
@@ -56,7 +57,7 @@ void open_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 void open_unref(struct open *o);
 
 /* Take over @reply as what is read next; @end: where, as far as is known. */
-void open_set_reply(struct open *o, struct buf *reply, off_t end);
+void open_set_reply(struct open *o, struct buf *reply, off_t end, bool failed);
 
 /* The open writer of a node, NULL: none. */
 struct open *open_writer(uint64_t id);

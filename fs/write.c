@@ -142,7 +142,7 @@ static void pending_answer(struct post *post)
 	struct pending *p = (struct pending *)post;
 
 	reply_keep(p->open->ino, &p->command.reply);
-	open_set_reply(p->open, &p->command.reply, p->end);
+	open_set_reply(p->open, &p->command.reply, p->end, p->result < 0);
 	if (p->result < 0)
 		fuse_reply_err(p->req, -p->result);
 	else
@@ -277,7 +277,7 @@ static void refuse(fuse_req_t req, struct open *o, const struct err *e, off_t en
 
 	buf_addf(&reply, "error: %s: %s\n", err_name(e->code), e->text);
 	reply_keep(o->ino, &reply);
-	open_set_reply(o, &reply, end);
+	open_set_reply(o, &reply, end, true);
 	fuse_reply_err(req, e->code);
 }
 

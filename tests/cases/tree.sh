@@ -69,7 +69,7 @@ for name in .x -x 'a b' 'ä' "$(printf %064d 0)" 'a~1'; do
 done
 ok "63 characters" mkdir "$m/$(printf %063d 0)"
 ok "and gone again" rmdir "$m/$(printf %063d 0)"
-is "files of a sandbox" "$(ls "$m/a" | LC_ALL=C sort | tr '\n' ' ')" "config console ctl events help net state status status.json token "
+is "files of a sandbox" "$(ls "$m/a" | LC_ALL=C sort | tr '\n' ' ')" "config console ctl events help net snapshot state status status.json token "
 is "files of net" "$(ls "$m/a/net" | tr '\n' ' ')" "address gateway mac netns "
 is "st_ino is what the listing says" "$(ls -i "$m/a" | awk '$2 == "state" {print $1}')" "$(stat -c %i "$m/a/state")"
 is "modes" "$(stat -c %a "$m/a/ctl" "$m/a/config" "$m/a/status" "$m/a/token" "$m/a/net" | tr '\n' ' ')" "600 600 400 400 500 "
@@ -119,7 +119,7 @@ is "keys of status" "$(sed 's/=.*//' "$m/a/status" | tr '\n' ' ')" "name id stat
 is "status.json has the same" "$(jq -r 'keys_unsorted | join(" ")' "$m/a/status.json")" "$(sed 's/=.*//' "$m/a/status" | tr '\n' ' ')labels env"
 ok "numbers, nulls and objects in it" jq -e '.vcpus == 1 and .memory_mb == 512 and .pid == null and .name == "a" and .labels == {} and .env == {}' "$m/a/status.json"
 is "owner" "$(stat -c %u "$m/a") $(grep ^owner= "$m/a/status")" "$(id -u) owner=$(id -u)"
-for file in state status status.json config help ctl token console net/address; do
+for file in state status status.json config snapshot help ctl token console net/address; do
 	is "st_size of $file is what a read gives" "$(stat -c %s "$m/a/$file")" "$(cat "$m/a/$file" >text && wc -c <text)"
 	ok "cp of $file" cp "$m/a/$file" copy
 	is "wc of $file" "$(wc -c <"$m/a/$file")" "$(wc -c <copy)"
@@ -132,7 +132,7 @@ is "tail -n" "$(tail -n 1 "$m/a/state")" created
 is "head -c" "$(head -c 3 "$m/a/state")" cre
 is "dd in pieces" "$(dd if="$m/a/state" bs=3 2>/dev/null)" created
 ok "grep -r" grep -qr created "$m/a"
-ok "find" sh -c '[ "$(find "$0" -type f | wc -l)" = 13 ]' "$m/a"
+ok "find" sh -c '[ "$(find "$0" -type f | wc -l)" = 14 ]' "$m/a"
 ok ".ps" grep -q '^a ' "$m/.ps"
 ok "help names every verb" grep -q '^ *restart' "$m/a/help"
 is "unread console is empty" "$(stat -c %s "$m/a/console")" 0
@@ -189,6 +189,13 @@ is "a bad value" "$(write_once "$m/a/config" "vcpus=3
 memory_mb=no
 ")" EINVAL
 is "changes nothing" "$(grep ^vcpus= "$m/a/status")" vcpus=2
+is "the writer reads why" "$("$B/tests/cases/helper-write" "$m/a/config" "memory_mb=no" | sed -n '2s/^\(error: [A-Z]*\):.*/\1/p')" "error: EINVAL"
+is "a list of snapshots" "$(cat "$m/a/snapshot")" "name kind created size_bytes parent"
+is "what is not for it" "$(write_once "$m/a/snapshot" start)" EINVAL
+is "kept before its first start" "$(write_once "$m/a/snapshot" "create x")" "8 bytes"
+is "listed" "$(sed 1d "$m/a/snapshot" | cut -d' ' -f1,2,4,5)" "x disk 0 -"
+is "its length" "$(stat -c %s "$m/a/snapshot")" "$(wc -c <"$m/a/snapshot")"
+is "deleted" "$(write_once "$m/a/snapshot" "delete x")" "8 bytes"
 ok "what is read can be written" sh -c 'cat "$0" >saved && dd if=saved of="$0" bs=64k status=none' "$m/a/config"
 
 ok ".ctl by name" sh -c 'echo "ping a" >"$0"' "$m/.ctl"
