@@ -318,11 +318,49 @@ static int zero_check(int fd, uint64_t chunk, size_t from, size_t to, struct err
 	return 0;
 }
 
-int cow_check_foreign(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, struct err *e)
+/* Find the metadata chunk with the end of the list, and the bytes of it that are in use. */
+static int list_end(int fd, uint64_t *ret_chunk, size_t *ret_used, struct err *e)
 {
 	struct cow_entry area[COW_AREA_ENTRIES];
-	uint64_t at = 1;
-	unsigned used = COW_AREA_ENTRIES;
+	unsigned used;
+	int r;
+
+	for (uint64_t at = 1;; at += COW_GROUP_CHUNKS) {
+		r = chunk_read(fd, at, area, e);
+		if (r < 0)
+			return r;
+		for (used = 0; used < COW_AREA_ENTRIES && area[used].store_chunk; used++)
+			;
+		*ret_chunk = at;
+		*ret_used = used * sizeof(area[0]);
+		if (used < COW_AREA_ENTRIES)
+			return 0;
+	}
+}
+
+int cow_clear_rest(int fd, struct err *e)
+{
+	static const unsigned char zeroes[COW_CHUNK_BYTES];
+	uint64_t chunk = 0;
+	size_t used = 0;
+	ssize_t n;
+	int r;
+
+	r = list_end(fd, &chunk, &used, e);
+	if (r < 0 || zero_check(fd, chunk, used, COW_CHUNK_BYTES, NULL) == 0)
+		return r;
+	n = pwrite(fd, zeroes, COW_CHUNK_BYTES - used, (off_t)(chunk * COW_CHUNK_BYTES + used));
+	if (n != (ssize_t)(COW_CHUNK_BYTES - used))
+		return err_sys(e, n < 0 ? errno : EIO, "cannot write the copy-on-write store");
+	if (fsync(fd) < 0)
+		return err_sys(e, errno, "cannot write the copy-on-write store to disk");
+	return 0;
+}
+
+int cow_check_foreign(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, struct err *e)
+{
+	uint64_t chunk = 0;
+	size_t used = 0;
 	int r;
 
 	r = cow_check(fd, disk_bytes, ret_used_bytes, e);
@@ -330,13 +368,7 @@ int cow_check_foreign(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, str
 		r = zero_check(fd, 0, sizeof(struct cow_header), NOTE_AT, e);
 	if (r == 0)
 		r = zero_check(fd, 0, NOTE_AT + sizeof(struct cow_note), COW_CHUNK_BYTES, e);
-	while (r == 0 && used == COW_AREA_ENTRIES) {
-		r = chunk_read(fd, at, area, e);
-		for (used = 0; r == 0 && used < COW_AREA_ENTRIES && area[used].store_chunk; used++)
-			;
-		at += COW_GROUP_CHUNKS;
-	}
-	if (r < 0)
-		return r;
-	return zero_check(fd, at - COW_GROUP_CHUNKS, used * sizeof(area[0]), COW_CHUNK_BYTES, e);
+	if (r == 0)
+		r = list_end(fd, &chunk, &used, e);
+	return r < 0 ? r : zero_check(fd, chunk, used, COW_CHUNK_BYTES, e);
 }

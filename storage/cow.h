@@ -68,6 +68,17 @@ int cow_walk(const struct cow_walk *w, uint64_t *ret_used_bytes, struct err *e);
 int cow_check(int fd, uint64_t disk_bytes, uint64_t *ret_used_bytes, struct err *e);
 
 /**
+ * cow_clear_rest() - Clear what stands behind the end of the list in its metadata chunk
+ * @fd: open for reading and writing, checked; nobody else may have it open
+ *
+ * The kernel writes a metadata chunk at once, but a disk may write its sectors in any order and lose power between: a
+ * later part of the list is there, an earlier one is not. The list ends before the gap, and the kernel would take the
+ * rest up when the list has grown to it, by when other changes lie in those places.
+ * Return: 0; -EBADMSG; -ENOSPC; -EIO.
+ */
+int cow_clear_rest(int fd, struct err *e);
+
+/**
  * cow_check_foreign() - cow_check() for a store that another host may have written, with malice
  *
  * Nothing may stand behind the end of the list either: the kernel would take it up as the list grows.

@@ -129,6 +129,8 @@ static int data_open(const struct volume_spec *s, uint64_t base_bytes, int *ret_
 	r = cow_check(fd, s->size_bytes, &used, e);
 	if (r == 0)
 		r = cow_check_base(fd, base_bytes, e);
+	if (r == 0)
+		r = cow_clear_rest(fd, e);
 	if (r < 0)
 		return err_wrap(e, "%s/%s", s->dir, SNAP_DATA_NAME);
 	r = snap_room_begin(s, fd, used, e);

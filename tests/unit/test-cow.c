@@ -311,6 +311,31 @@ static void test_foreign(void **state)
 	assert_int_equal(cow_check_foreign(fd, 16 * MIB, NULL, &e), -EBADMSG);
 }
 
+static void test_torn_list(void **state)
+{
+	AUTO_FD fd = make_store(1000);
+	unsigned char before[4096], after[4096], zeroes[4096] = {0};
+	struct err e = {0};
+
+	(void)state;
+	for (uint64_t i = 0; i < 256; i++)
+		poke_entry(fd, 0, i, i, 2 + i);
+	for (uint64_t i = 0; i < 40; i++)
+		poke_entry(fd, 1, i, 300 + i, 259 + i);
+	assert_int_equal(pread(fd, before, sizeof(before), (off_t)(258 * CHUNK)), sizeof(before));
+	assert_int_equal(cow_clear_rest(fd, &e), 0); /* nothing to do */
+	assert_int_equal(pread(fd, after, sizeof(after), (off_t)(258 * CHUNK)), sizeof(after));
+	assert_memory_equal(before, after, sizeof(after));
+
+	/* The first sector of the list was not written, the second was. */
+	assert_int_equal(pwrite(fd, zeroes, 512 - 160, (off_t)(258 * CHUNK + 160)), 512 - 160);
+	assert_int_equal(cow_clear_rest(fd, &e), 0);
+	assert_int_equal(pread(fd, after, sizeof(after), (off_t)(258 * CHUNK)), sizeof(after));
+	assert_memory_equal(before, after, 160);
+	assert_memory_equal(after + 160, zeroes, sizeof(after) - 160);
+	assert_int_equal(cow_check_foreign(fd, 16 * MIB, NULL, &e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_used_twice),
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_foreign),
+		cmocka_unit_test(test_torn_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
