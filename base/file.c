@@ -115,13 +115,26 @@ int file_read(int dirfd, const char *name, size_t max, struct buf *b, struct err
 	return 0;
 }
 
+/* As far as one may: a directory above may let one through and not be read, or its file system may not know how. */
+static void sync_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	AUTO_FREE char *parent = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	AUTO_FD fd = parent ? open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		(void)fsync(fd); /* see above */
+}
+
 /* Make one directory; one that is there is fine, anything else in its place is not. */
 static int make_dir(const char *path, mode_t mode, struct err *e)
 {
 	struct stat st;
 
-	if (mkdir(path, mode) == 0)
+	if (mkdir(path, mode) == 0) {
+		sync_parent(path);
 		return 0;
+	}
 	if (errno != EEXIST)
 		return err_sys(e, errno, "cannot make the directory %s", path);
 	if (stat(path, &st) < 0)

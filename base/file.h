@@ -33,7 +33,7 @@ int file_replace(int dirfd, const char *name, mode_t mode, const void *data, siz
  */
 int file_read(int dirfd, const char *name, size_t max, struct buf *b, struct err *e);
 
-/* Make @path and its parents, @mode each; existing directories are fine. */
+/* Make @path and its parents, @mode each, durably where the directory above can be opened; existing ones are fine. */
 int file_mkdirs(const char *path, mode_t mode, struct err *e);
 
 /* Open a directory with O_CLOEXEC, for use as dirfd; @ret_fd on success only. */

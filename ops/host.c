@@ -198,6 +198,18 @@ static int run_dir_make(struct err *e)
 	return 0;
 }
 
+/* Durable before anything in it is promised. */
+static int state_dir_open(const char *name, int *ret_fd, struct err *e)
+{
+	int r = 0;
+
+	if (mkdirat(host.state_fd, name, 0700) == 0)
+		r = file_sync_dir(host.state_fd, e);
+	else if (errno != EEXIST)
+		r = err_sys(e, errno, "cannot make %s in %s", name, host.state_dir);
+	return r < 0 ? r : file_open_dir(host.state_fd, name, ret_fd, e);
+}
+
 static int state_open(struct err *e)
 {
 	int r = file_mkdirs(host.state_dir, 0700, e);
@@ -210,13 +222,10 @@ static int state_open(struct err *e)
 		r = format_check(e);
 	if (r == 0)
 		r = instance_load(e);
-	if (r == 0 && ((mkdirat(host.state_fd, "sandboxes", 0700) < 0 && errno != EEXIST) ||
-		       (mkdirat(host.state_fd, "templates", 0700) < 0 && errno != EEXIST)))
-		r = err_sys(e, errno, "cannot make directories in %s", host.state_dir);
 	if (r == 0)
-		r = file_open_dir(host.state_fd, "sandboxes", &host.sandboxes_fd, e);
+		r = state_dir_open("sandboxes", &host.sandboxes_fd, e);
 	if (r == 0)
-		r = file_open_dir(host.state_fd, "templates", &host.templates_fd, e);
+		r = state_dir_open("templates", &host.templates_fd, e);
 	return r == 0 ? run_dir_make(e) : r;
 }
 
