@@ -270,11 +270,14 @@ static int block_check(struct walk *w, uint64_t offset, uint64_t first, struct e
 		r = qcow2_read(w->image.fd, counts, QCOW2_CLUSTER_BYTES, offset, e);
 	if (r < 0)
 		return r;
-	for (uint64_t c = first; c < clusters && c < first + QCOW2_REFCOUNTS; c++)
+	for (uint64_t c = first; c < clusters && c < first + QCOW2_REFCOUNTS; c++) {
+		unsigned long long at = c * QCOW2_CLUSTER_BYTES;
+
 		if (walk_is_used(w, c) && (!offset || !counts[c - first]))
 			return err_set(e, EBADMSG,
 				       "the disk's overlay counts byte %llu as free, and it is not",
-				       (unsigned long long)(c * QCOW2_CLUSTER_BYTES));
+				       at);
+	}
 	return 0;
 }
 
@@ -294,7 +297,7 @@ static int refcounts_check(struct walk *w, const uint64_t *table, struct err *e)
 
 static int walk_verify(struct walk *w, struct err *e)
 {
-	AUTO_FREE uint64_t *table = malloc(QCOW2_CLUSTER_BYTES);
+	AUTO_FREE uint64_t *table = calloc(QCOW2_REFCOUNT_BLOCKS, sizeof(*table));
 	int r;
 
 	if (!table)

@@ -207,7 +207,7 @@ static int extensions_check(const char head[HEAD_BYTES], size_t at, struct err *
 			raw = bytes == 3 && memcmp(head + at, "raw", 3) == 0;
 		else if (type != extension_feature_names)
 			break;
-		at += (bytes + 7) / 8 * 8;
+		at += ((size_t)bytes + 7) / 8 * 8;
 	}
 	return err_set(e, EBADMSG,
 		       "the disk's overlay has header extensions that sbxfs does not "
@@ -259,7 +259,7 @@ int qcow2_load(int fd, struct qcow2_image *ret, struct err *e)
 
 int qcow2_check(int fd, const char *base, uint64_t *ret_disk_bytes, struct err *e)
 {
-	struct qcow2_image image;
+	struct qcow2_image image = {0};
 	int r = qcow2_load(fd, &image, e);
 
 	if (r < 0)
@@ -274,7 +274,7 @@ int qcow2_rebase(int fd, const char *base, struct err *e)
 {
 	unsigned char head[HEAD_BYTES] = {0};
 	size_t base_len = strlen(base);
-	struct qcow2_image image;
+	struct qcow2_image image = {0};
 	struct qcow2_header h;
 	int r;
 
