@@ -15,6 +15,7 @@
 #include "ops/event.h"
 #include "ops/host.h"
 #include "ops/own.h"
+#include "ops/quiesce.h"
 #include "ops/ready.h"
 #include "ops/record.h"
 #include "ops/registry.h"
@@ -72,7 +73,7 @@ static int promise_take(struct sbx *s, struct err *e)
 /* What must hold before anything is built; takes the promises of disk and memory. */
 static int start_admit(struct sbx *s, struct err *e)
 {
-	uint64_t disk;
+	uint64_t disk, had;
 	int r;
 
 	if (!host.vm)
@@ -87,7 +88,12 @@ static int start_admit(struct sbx *s, struct err *e)
 		return r;
 	pthread_mutex_lock(&s->lock);
 	disk = template_disk_mb(&s->config, s->version);
+	had = s->data_mib;
 	pthread_mutex_unlock(&s->lock);
+	if (disk < had)
+		return err_set(e, EINVAL,
+			       "disk_mb=%llu is less than the %llu that its disk has; set disk_mb",
+			       (unsigned long long)disk, (unsigned long long)had);
 	if (disk << 20 < s->version->rootfs_bytes)
 		return err_set(
 			e, EINVAL, "disk_mb=%llu is less than the template's %llu; set disk_mb",
@@ -193,6 +199,7 @@ int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, st
 		sbx_set_state(s, s->level > LEVEL_DATA ? SBX_ERROR : before);
 		return r;
 	}
+	s->held = false;
 	pthread_mutex_lock(&s->lock);
 	s->started_ms = wall_ms();
 	s->active_ms = s->started_ms;
@@ -296,6 +303,7 @@ int lifecycle_thaw(struct sbx *s, const struct deadline *d, struct err *e)
 		return r;
 	set_exit_reason(s, ""); /* disk-full, perhaps */
 	sbx_set_error(s, NULL);
+	quiesce_let_go(s);
 	sbx_set_state(s, SBX_RUNNING);
 	if (s->was_frozen &&
 	    ready_again(s, d, &why) < 0) /* taken up from an earlier daemon without asking it */

@@ -38,8 +38,15 @@ static void let_go_guest(struct sbx *s)
 	struct guest g = sbx_agent(s);
 	struct err e = {0};
 
+	s->held = false;
 	if (guest_fsthaw(&g, &d, &e) < 0)
 		log_info("the guest was not told to write on: %s, ignoring", e.text);
+}
+
+void quiesce_let_go(struct sbx *s)
+{
+	if (s->held)
+		let_go_guest(s);
 }
 
 static int stop_vcpus(struct sbx *s, const struct deadline *d, struct err *e)
@@ -115,6 +122,7 @@ int quiesce_end(struct sbx *s, const struct quiesce *q, struct err *e)
 	}
 	if (r < 0) {
 		(void)err_wrap(&why, "its vCPUs do not go on after its disk was read; try thaw");
+		s->held = q->held;
 		stays_stopped(s, &why);
 		return err_set(e, EIO, "%s", why.text);
 	}

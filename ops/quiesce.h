@@ -33,4 +33,7 @@ int quiesce_begin(struct sbx *s, const struct deadline *d, struct quiesce *ret, 
  */
 int quiesce_end(struct sbx *s, const struct quiesce *q, struct err *e);
 
+/* Its vCPUs go on after all: tell a guest to let go that could not be told then. With the turn; bounded in time. */
+void quiesce_let_go(struct sbx *s);
+
 #endif

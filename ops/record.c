@@ -49,6 +49,7 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_text(o, "token", s->token);
 	r = r ? r : json_add_text(o, "storage", s->store ? s->store->name : NULL);
 	r = r ? r : json_add_text(o, "data", s->data_dir);
+	r = r ? r : json_add_int(o, "data_mb", (int64_t)s->data_mib);
 	r = r ? r : json_add_text(o, "snapshot_parent", s->snapshot_parent);
 	r = r ? r : json_add_bool(o, "gone", s->gone);
 	return r ? r : config_add_json(&s->config, o);
@@ -181,6 +182,7 @@ int record_load(struct sbx *s, struct err *e)
 	copy_text(s->token, sizeof(s->token), o, "token");
 	s->store = store_named(json_text_at(o, "storage", ""));
 	copy_text(s->data_dir, sizeof(s->data_dir), o, "data");
+	s->data_mib = (uint64_t)json_int_at(o, "data_mb", 0);
 	copy_text(s->snapshot_parent, sizeof(s->snapshot_parent), o, "snapshot_parent");
 	if (s->data_dir[0] && (strncmp(s->data_dir, "data.", 5) != 0 ||
 			       strspn(s->data_dir + 5, "0123456789") != strlen(s->data_dir + 5)))

@@ -100,6 +100,8 @@ struct sbx {
 			  13]; /* [lock] NAME@DIGEST12 since the first start, "" before */
 	char data_dir
 		[16]; /* [lock], changed with the turn; of its disk's data, below dir: data.h; "" for dir itself */
+	uint64_t
+		data_mib; /* [lock], changed with the turn; the largest disk that its data was one of; 0: not known */
 	struct snapshot *snapshots;             /* [lock] oldest first; snapshot.h; owned */
 	char snapshot_parent[NAME_MAX_LEN + 1]; /* [lock] the one that it goes on from; "" none */
 	int64_t created_ms, started_ms, active_ms; /* [lock] wall clock, 0: never */
@@ -122,16 +124,17 @@ struct sbx {
 	int console_fd; /* [lock] the guest's serial line, for input; -1: none; owned */
 	bool gone;      /* [lock] its name is free again; the teardown goes on under the serial */
 
+	bool held;       /* [turn] its guest holds its file systems, and nobody told it to let go */
 	bool was_frozen; /* [turn] its record says that its vCPUs were stopped */
 	bool damaged;   /* its record could not be read; constant; nothing but destroy touches it */
 	unsigned level; /* [turn] steps [0, level) may hold something; ops/journal.h */
 	const struct volume_driver
-		*store;        /* [lock] of its data, changed with the turn; NULL: it has none */
-	struct volume *volume; /* [turn] */
-	struct slot slot;      /* [turn] index 0xffffffff: none */
-	struct vm *vm;         /* [turn] */
-	struct proc_id vm_id;  /* [turn] */
-	uint64_t promised_mib; /* [turn] memory counted for it in host.c */
+		*store;          /* [lock] of its data, changed with the turn; NULL: it has none */
+	struct volume *volume;   /* [turn] */
+	struct slot slot;        /* [turn] index 0xffffffff: none */
+	struct vm *vm;           /* [turn] */
+	struct proc_id vm_id;    /* [turn] */
+	uint64_t promised_mib;   /* [turn] memory counted for it in host.c */
 	uint64_t promised_bytes; /* disk counted for it: room-space.c */
 	struct template_version
 		*version;      /* [turn] what it starts from; NULL: not looked up; owned */

@@ -28,6 +28,7 @@ struct origin {
 	char template_pin[NAME_MAX_LEN + 1 + 13];
 	char parent[NAME_MAX_LEN + 1];
 	const struct volume_driver *store;
+	uint64_t data_mib;
 	int64_t started_ms;
 };
 
@@ -38,11 +39,13 @@ static void origin_swap(struct sbx *s, struct origin *o)
 
 	pthread_mutex_lock(&s->lock);
 	old.store = s->store;
+	old.data_mib = s->data_mib;
 	old.started_ms = s->started_ms;
 	memcpy(old.data_dir, s->data_dir, sizeof(old.data_dir));
 	memcpy(old.template_pin, s->template_pin, sizeof(old.template_pin));
 	memcpy(old.parent, s->snapshot_parent, sizeof(old.parent));
 	s->store = o->store;
+	s->data_mib = o->data_mib;
 	s->started_ms = o->started_ms;
 	memcpy(s->data_dir, o->data_dir, sizeof(o->data_dir));
 	memcpy(s->template_pin, o->template_pin, sizeof(o->template_pin));
@@ -173,7 +176,8 @@ static int put_nothing(struct sbx *s, struct origin *o, struct err *e)
 static int put_back(struct sbx *s, const struct snapshot *n, const struct deadline *d,
 		    struct err *e)
 {
-	struct origin o = {.store = n->store, .started_ms = s->started_ms};
+	struct origin o = {
+		.store = n->store, .data_mib = n->disk_bytes >> 20, .started_ms = s->started_ms};
 	unsigned before = s->level;
 	char made[DATA_DIR_SIZE];
 	bool unsure = false;

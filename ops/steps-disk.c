@@ -36,6 +36,9 @@ void data_spec(struct sbx *s, struct data_spec *ret)
 	if (sbx_load_version(s, NULL) == 0) {
 		pthread_mutex_lock(&s->lock);
 		ret->volume.size_bytes = template_disk_mb(&s->config, s->version) << 20;
+		/* What was set since cannot make it smaller: it has to be read as it is. */
+		if (ret->volume.size_bytes < s->data_mib << 20)
+			ret->volume.size_bytes = s->data_mib << 20;
 		pthread_mutex_unlock(&s->lock);
 		ret->volume.base = s->version->rootfs;
 	}
@@ -52,27 +55,27 @@ int step_check_driver(const void *driver, const char *why, struct err *e)
 	return driver ? 0 : err_set(e, ENOTSUP, "%s", why);
 }
 
-static void store_set(struct sbx *s, const struct volume_driver *store)
+/* The store of its data and its size; NULL and 0: there is none. */
+static void store_set(struct sbx *s, const struct volume_driver *store, uint64_t bytes)
 {
 	pthread_mutex_lock(&s->lock);
 	s->store = store;
+	s->data_mib = bytes >> 20;
 	pthread_mutex_unlock(&s->lock);
 }
 
 int data_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
+	AUTO_DATA_SPEC spec;
 	int r = 0;
 
+	data_spec(s, &spec);
 	/* Written down first: only the store that made the data can find it again. */
 	if (!s->store) {
-		store_set(s, host.volume);
+		store_set(s, host.volume, spec.volume.size_bytes);
 		r = record_save(s, e);
 	}
-	if (r < 0)
-		return r;
-	AUTO_DATA_SPEC spec;
-	data_spec(s, &spec);
-	return s->store->create(&spec.volume, d, e);
+	return r < 0 ? r : s->store->create(&spec.volume, d, e);
 }
 
 int data_down(struct sbx *s, const struct deadline *d, struct err *e)
@@ -88,7 +91,7 @@ int data_down(struct sbx *s, const struct deadline *d, struct err *e)
 	r = store->destroy(&spec.volume, e);
 	if (r < 0)
 		return r;
-	store_set(s, NULL);
+	store_set(s, NULL, 0);
 	return room_promise(s, 0, e);
 }
 
@@ -104,8 +107,16 @@ int data_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	AUTO_DATA_SPEC spec;
+	int r;
+
 	data_spec(s, &spec);
-	return sbx_store(s)->up(&spec.volume, d, &s->volume, e);
+	r = sbx_store(s)->up(&spec.volume, d, &s->volume, e);
+	/* Before the guest grows its file system: from then on a smaller disk would cut it off. */
+	if (r == 0 && spec.volume.size_bytes > s->data_mib << 20) {
+		store_set(s, s->store, spec.volume.size_bytes);
+		r = record_save(s, e);
+	}
+	return r;
 }
 
 int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
@@ -216,6 +227,7 @@ void data_settle(struct sbx *s)
 	} else if (level == LEVEL_DATA && !s->started_ms && !there) {
 		s->level = LEVEL_DEFINED; /* its first start, or gone back to having none */
 		s->store = NULL;
+		s->data_mib = 0;
 		s->template_pin[0] = '\0';
 		r = record_save(s, &e);
 	}
