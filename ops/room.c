@@ -178,7 +178,7 @@ static size_t looks_take(struct look ***ret)
 	size_t n = 0;
 
 	pthread_mutex_lock(&list_lock);
-	*ret = look_count ? calloc(look_count, sizeof(**ret)) : NULL;
+	*ret = look_count ? calloc(look_count, sizeof(struct look *)) : NULL;
 	for (struct look *l = *ret ? looks : NULL; l; l = l->next) {
 		l->refs++;
 		(*ret)[n++] = l;

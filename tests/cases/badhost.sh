@@ -160,6 +160,8 @@ ok "a sandbox" mkdir "$M/web1"
 ok "one to be started" host "create web2 memory_mb=96"
 before=$(ls -A "$S/sandboxes")
 cat /dev/zero >small/state/filler 2>/dev/null
+ok "the ballast is given up" wait_for 10 test ! -e small/state/ballast
+cat /dev/zero >>small/state/filler 2>/dev/null
 is "mkdir" "$(LC_ALL=C mkdir "$M/web3" 2>&1 | sed 's/.*: //')" "No space left on device"
 is "set" "$(errno web1 "set label.x=1")" ENOSPC
 is "start" "$(errno web2 start)" ENOSPC
