@@ -387,6 +387,53 @@ static void test_host(void **state)
 	forget("b");
 }
 
+/* ---- snapshot ---------------------------------------------------------------------------------------- */
+
+/* The verbs of a group: in the file snapshot by themselves, in ctl after its name, in .ctl after the names too. */
+static void test_group(void **state)
+{
+	(void)state;
+	run(COMMAND_SBX_SNAPSHOT, "create one\n", 0, "ok\n");
+	run(COMMAND_SBX_SNAPSHOT, "create one\n", -EEXIST, NULL);
+	run(COMMAND_SBX_SNAPSHOT, "create two half\n", -EINVAL, NULL);
+	run(COMMAND_SBX_SNAPSHOT, "create two full\n", -EINVAL, "error: EINVAL: it is created...");
+	run(COMMAND_SBX_SNAPSHOT, "create\n", -EINVAL, NULL);
+	run(COMMAND_SBX_SNAPSHOT, "create two disk more\n", -EINVAL, NULL);
+	run(COMMAND_SBX_SNAPSHOT, "create two disk timeout=5\n", 0, "ok\n");
+	run(COMMAND_SBX_SNAPSHOT, "snapshot create x\n", -EINVAL, NULL);
+	run(COMMAND_SBX_SNAPSHOT, "start\n", -EINVAL, NULL);
+	run(COMMAND_SBX_SNAPSHOT, "export one x\n", -EINVAL, "error: EINVAL: x is not the abs...");
+	run(COMMAND_SBX_SNAPSHOT, "import x x\n", -EINVAL, "error: EINVAL: x is not an abs...");
+	ctl("snapshot\n", -EINVAL, NULL);
+	ctl("snapshot one create x\n", -EINVAL, NULL);
+	ctl("snapshot start\n", -EINVAL, NULL);
+	ctl("snapshot delete one\nsnapshot rollback two\n", 0, "ok\n");
+	ctl("snapshot delete one\n", -ENOENT, NULL);
+	ctl("async snapshot delete two\n", 0, "ok\n");
+	ops_await(!box->snapshots);
+	ctl("create x\n", -EINVAL, NULL); /* without its group it is none of ctl's */
+}
+
+/* Names that are verbs as well, and labels. */
+static void test_group_of_host(void **state)
+{
+	(void)state;
+	host_ctl("create create label.app=ci\ncreate delete label.app=ci\n", 0, "ok\n");
+	host_ctl("snapshot create create\n", -EINVAL, NULL); /* one is the name: of which? */
+	host_ctl("snapshot create create x\n", 0, "create ok\n");
+	host_ctl("snapshot create delete x\n", 0, "create ok\n"); /* of `create`, which has it */
+	host_ctl("snapshot delete box create y\n", 0, "delete ok\nbox ok\n");
+	host_ctl("snapshot label=app=ci create z disk\n", 0, "create ok\ndelete ok\n");
+	host_ctl("snapshot label=app=ci delete z\n", 0, "create ok\ndelete ok\n");
+	host_ctl("snapshot label=app=none delete z\n", 0, "");
+	host_ctl("snapshot box nowhere create w\n", -ENOENT, NULL);
+	host_ctl("snapshot box delete y\n", 0, "box ok\n");
+	host_ctl("snapshot box\n", -EINVAL, NULL);
+	host_ctl("snapshot box one two\n", -EINVAL, NULL);
+	forget("create");
+	forget("delete");
+}
+
 /* ---- cancelling at any moment ------------------------------------------------------------------------ */
 
 static void *canceller(void *arg)
@@ -436,11 +483,12 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_check),   cmocka_unit_test(test_lines),
-		cmocka_unit_test(test_several), cmocka_unit_test(test_many_lines),
-		cmocka_unit_test(test_states),  cmocka_unit_test(test_wait),
-		cmocka_unit_test(test_turns),   cmocka_unit_test(test_protect),
-		cmocka_unit_test(test_host),    cmocka_unit_test(test_cancel_storm),
+		cmocka_unit_test(test_check),         cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_several),       cmocka_unit_test(test_many_lines),
+		cmocka_unit_test(test_states),        cmocka_unit_test(test_wait),
+		cmocka_unit_test(test_turns),         cmocka_unit_test(test_protect),
+		cmocka_unit_test(test_host),          cmocka_unit_test(test_group),
+		cmocka_unit_test(test_group_of_host), cmocka_unit_test(test_cancel_storm),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
