@@ -17,7 +17,7 @@
 #include "base/deadline.h"
 #include "storage/volume.h"
 
-enum { LIMIT_MS = 30000, FEED_MS = 50 };
+enum { LIMIT_MS = 30000, FEED_MS = 50, PUT_BYTES = 1 << 20 };
 
 struct command {
 	const char *name;
@@ -118,13 +118,18 @@ static int run_usage(const struct volume_driver *drv, const struct volume_spec *
 	return 0;
 }
 
-/* Grow once, leaving ARGUMENT MiB free. */
+/* Grow once, leaving ARGUMENT MiB free, with the time that it took. */
 static int run_grow(const struct volume_driver *drv, const struct volume_spec *s, char **args,
 		    struct err *e)
 {
 	struct deadline d = deadline_in(LIMIT_MS, -1);
+	uint64_t reserve_mib = args[0] ? strtoull(args[0], NULL, 10) : 0;
+	double start = now_ms();
+	int r = drv->grow(s, reserve_mib << 20, &d, e);
 
-	return drv->grow(s, (args[0] ? strtoull(args[0], NULL, 10) : 0) << 20, &d, e);
+	if (r == 0)
+		printf("# grow: %.1f ms\n", now_ms() - start);
+	return r;
 }
 
 /* Grow again and again until the end of stdin, as a daemon does. */
@@ -177,6 +182,28 @@ static int run_adopt(const struct volume_driver *drv, const struct volume_spec *
 {
 	(void)args;
 	return drv->adopt_data(s, e);
+}
+
+/* Write the file ARGUMENT 3 through the descriptor ARGUMENT 1 at ARGUMENT 2 MiB, past all caches. */
+static int run_put(const struct volume_driver *drv, const struct volume_spec *s, char **args,
+		   struct err *e)
+{
+	int to = args[0] ? atoi(args[0]) : -1;
+	off_t at = args[0] && args[1] ? (off_t)strtoull(args[1], NULL, 10) << 20 : 0;
+	AUTO_FD from = args[0] && args[1] && args[2] ? open(args[2], O_RDONLY | O_CLOEXEC) : -1;
+	AUTO_FREE void *buffer = aligned_alloc(4096, PUT_BYTES);
+	ssize_t n;
+
+	(void)drv;
+	(void)s;
+	if (from < 0 || !buffer || fcntl(to, F_SETFL, O_DIRECT) < 0)
+		return err_set(e, EINVAL, "put needs a descriptor, an offset and a file");
+	while ((n = read(from, buffer, PUT_BYTES)) > 0) {
+		if (pwrite(to, buffer, (size_t)n, at) != n)
+			return err_sys(e, errno ? errno : EIO, "write at %lld", (long long)at);
+		at += n;
+	}
+	return n < 0 ? err_sys(e, errno, "read") : 0;
 }
 
 /* What asking costs, ARGUMENT times each. */
@@ -270,11 +297,12 @@ static int run_cycle(const struct volume_driver *drv, const struct volume_spec *
 }
 
 static const struct command commands[] = {
-	{"probe", run_probe}, {"create", run_create}, {"destroy", run_destroy},
-	{"hold", run_hold},   {"down", run_down},     {"alive", run_alive},
-	{"usage", run_usage}, {"sweep", run_sweep},   {"cycle", run_cycle},
-	{"grow", run_grow},   {"feed", run_feed},     {"copy", run_copy},
-	{"adopt", run_adopt}, {"ask", run_ask},       {"flatten", run_flatten},
+	{"probe", run_probe},     {"create", run_create}, {"destroy", run_destroy},
+	{"hold", run_hold},       {"down", run_down},     {"alive", run_alive},
+	{"usage", run_usage},     {"sweep", run_sweep},   {"cycle", run_cycle},
+	{"grow", run_grow},       {"feed", run_feed},     {"copy", run_copy},
+	{"put", run_put},         {"adopt", run_adopt},   {"ask", run_ask},
+	{"flatten", run_flatten},
 };
 
 static const struct volume_driver *find_driver(const char *name)
