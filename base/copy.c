@@ -2,7 +2,7 @@
 /* base/copy.c - file_copy(), file_copy_part(): a file's content, shared or copied, with its holes
  *
  * How it works: FICLONE or FICLONERANGE where the file system can. Otherwise extent by extent (SEEK_DATA, SEEK_HOLE), each
- * by copy_file_range() until that refuses, then by read and write, which leave out pieces of zeroes:
+ * by copy_file_range() until that refuses, then by read and write, which leave out blocks of zeroes:
  * @to is empty, and a block device as the source has no holes to ask for.
  */
 #include "base/file.h"
@@ -18,7 +18,8 @@
 
 enum {
 	RANGE_PIECE = 16 << 20, /* bytes between two looks at cancel_fd */
-	WRITE_PIECE = 64 << 10, /* bytes; also the grain in which zeroes are left out */
+	WRITE_PIECE = 64 << 10, /* bytes */
+	GRAIN = 4096,           /* bytes: zeroes are left out in blocks of this */
 };
 
 struct copy {
@@ -57,11 +58,40 @@ static int write_at(int fd, const char *p, size_t len, off_t at)
 	return 0;
 }
 
+/* From @at to the end of its block, @len at most. */
+static size_t grain_at(off_t at, size_t len)
+{
+	size_t n = (size_t)(GRAIN - at % GRAIN);
+
+	return n < len ? n : len;
+}
+
+int file_write_sparse(int fd, const char *p, size_t len, off_t at)
+{
+	int r = 0;
+
+	while (r == 0 && len > 0) {
+		size_t run = 0, n = grain_at(at, len); /* blocks of the same kind in one go */
+		bool zero = is_zero(p, n);
+
+		while (run < len && is_zero(p + run, n) == zero) {
+			run += n;
+			n = run < len ? grain_at(at + (off_t)run, len - run) : 0;
+		}
+		if (!zero)
+			r = write_at(fd, p, run, at);
+		p += run;
+		at += (off_t)run;
+		len -= run;
+	}
+	return r;
+}
+
 /* Copy up to @len bytes at @at by hand. Return: bytes copied; negative errno. */
 static ssize_t copy_by_hand(struct copy *c, off_t at, size_t len)
 {
 	ssize_t n;
-	int r = 0;
+	int r;
 
 	if (!c->piece)
 		c->piece = malloc(WRITE_PIECE);
@@ -74,8 +104,7 @@ static ssize_t copy_by_hand(struct copy *c, off_t at, size_t len)
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return n < 0 ? -errno : -EIO; /* it became shorter meanwhile */
-	if (!is_zero(c->piece, (size_t)n))
-		r = write_at(c->to, c->piece, (size_t)n, at + c->shift);
+	r = file_write_sparse(c->to, c->piece, (size_t)n, at + c->shift);
 	return r < 0 ? r : n;
 }
 

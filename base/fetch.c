@@ -144,6 +144,7 @@ static void alive(struct call *c)
 	c->until = deadline_within(c->d, c->r->stall_ms > 0 ? c->r->stall_ms : STALL_MS);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is curl's */
 static size_t take_header(char *data, size_t size, size_t n, void *arg)
 {
 	(void)data; /* read by its name later */

@@ -66,6 +66,13 @@ int file_copy(int from, int to, int cancel_fd, struct err *e);
  */
 int file_copy_part(int from, off_t from_at, int to, off_t to_at, int cancel_fd, struct err *e);
 
+/**
+ * file_write_sparse() - Write @len bytes at @at but for blocks of 4 KiB that are nothing but zeroes
+ * @fd: a file that has nothing there yet
+ * Return: 0, the length is the caller's to set; negative errno.
+ */
+int file_write_sparse(int fd, const char *p, size_t len, off_t at);
+
 /* write() all of it, whatever the pieces. */
 int file_write_all(int fd, const void *data, size_t len);
 

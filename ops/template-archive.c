@@ -16,12 +16,13 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "ops/host.h"
 #include "ops/room.h"
 #include "ops/template-private.h"
 
 enum {
-	GRAIN = 4096,           /* bytes: zeroes are left out in pieces of this */
+	HEADER_BYTES = 512,     /* of an entry, besides its content */
 	READ_PIECE = 128 << 10, /* bytes */
 	LOOK_EVERY = 4 << 20,   /* bytes between two looks at the room and at cancel_fd */
 	HEAD_BYTES = 2048,      /* enough to tell what it is */
@@ -64,56 +65,6 @@ static int broken(const struct unpack *u)
 
 /* ---- writing ----------------------------------------------------------------------------------- */
 
-static bool is_zero(const char *p, size_t len)
-{
-	return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
-}
-
-static size_t grain_at(off_t at, size_t len)
-{
-	size_t n = (size_t)(GRAIN - at % GRAIN);
-
-	return n < len ? n : len;
-}
-
-static int write_at(int fd, const char *p, size_t len, off_t at)
-{
-	while (len > 0) {
-		ssize_t n = pwrite(fd, p, len, at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		at += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-/* Write what is not zeroes of @p, in runs as long as they are. */
-static int write_sparse(int fd, const char *p, size_t len, off_t at)
-{
-	int r = 0;
-
-	while (r == 0 && len > 0) {
-		size_t run = 0, n = grain_at(at, len);
-		bool zero = is_zero(p, n);
-
-		while (run < len && is_zero(p + run, n) == zero) {
-			run += n;
-			n = run < len ? grain_at(at + (off_t)run, len - run) : 0;
-		}
-		if (!zero)
-			r = write_at(fd, p, run, at);
-		p += run;
-		at += (off_t)run;
-		len -= run;
-	}
-	return r;
-}
-
 /* Now and then: has it been cancelled, and is there still room? */
 static int look(struct unpack *u, size_t len)
 {
@@ -153,7 +104,7 @@ static int copy_content(struct unpack *u, int part, int fd, int64_t size)
 		r = look(u, len);
 		end = at + (int64_t)len > end ? at + (int64_t)len : end;
 		if (r == 0) {
-			r = write_sparse(fd, data, len, at);
+			r = file_write_sparse(fd, data, len, at);
 			if (r < 0)
 				r = err_sys(u->e, -r, "cannot write %s", parts[part].name);
 		}
@@ -250,7 +201,7 @@ static int take_archive(struct unpack *u)
 		/* A warning is about names in other character sets, which are none of ours. */
 		if (got != ARCHIVE_OK && got != ARCHIVE_WARN)
 			return broken(u);
-		r = look(u, GRAIN);
+		r = look(u, HEADER_BYTES);
 		if (r == 0)
 			r = take_entry(u, entry);
 	}

@@ -44,65 +44,74 @@ static int part_check(int fd, const char *name, struct err *e)
 	return 0;
 }
 
+/* An import on its way. */
+struct import {
+	const struct template_parts *p;
+	int dir_fd; /* versions/import; borrowed */
+	struct digest *digest;
+	const struct deadline *d;
+	struct err *e;
+};
+
 /* A file of our own without a name gets one, any other is copied. Return: 0 and @ret_fd, open for writing. */
-static int place_part(int from, bool ours, int dir_fd, const char *name, const struct deadline *d,
-		      int *ret_fd, struct err *e)
+static int place_part(const struct import *i, int part, int *ret_fd)
 {
+	const char *name = part_names[part];
 	char path[40];
 	AUTO_FD to = -1;
 	int r;
 
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", from); /* fits */
-	if (ours) {
-		if (linkat(AT_FDCWD, path, dir_fd, name, AT_SYMLINK_FOLLOW) < 0)
-			return err_sys(e, errno, "cannot name %s", name);
-		*ret_fd = openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-		return *ret_fd < 0 ? err_sys(e, errno, "cannot open %s", name) : 0;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", i->p->fd[part]); /* fits */
+	if (i->p->ours[part]) {
+		if (linkat(AT_FDCWD, path, i->dir_fd, name, AT_SYMLINK_FOLLOW) < 0)
+			return err_sys(i->e, errno, "cannot name %s", name);
+		*ret_fd = openat(i->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+		return *ret_fd < 0 ? err_sys(i->e, errno, "cannot open %s", name) : 0;
 	}
-	to = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	to = openat(i->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (to < 0)
-		return err_sys(e, errno, "cannot make %s", name);
-	r = file_copy(from, to, d->cancel_fd, e);
+		return err_sys(i->e, errno, "cannot make %s", name);
+	r = file_copy(i->p->fd[part], to, i->d->cancel_fd, i->e);
 	if (r < 0)
-		return err_wrap(e, "%s", name);
+		return err_wrap(i->e, "%s", name);
 	*ret_fd = steal_fd(&to);
 	return 0;
 }
 
-static int copy_part(int from, bool ours, int dir_fd, const char *name, struct digest *digest,
-		     const struct deadline *d, struct err *e)
+static int copy_part(const struct import *i, int part)
 {
+	const char *name = part_names[part];
 	AUTO_FD to = -1;
 	struct stat st;
-	int r = place_part(from, ours, dir_fd, name, d, &to, e);
+	int r = place_part(i, part, &to);
 
 	if (r < 0)
 		return r;
 	/* A disk is whole MiB: the store lays its own blocks over it. */
-	if (strcmp(name, part_names[TEMPLATE_PART_ROOTFS]) == 0 && fstat(to, &st) == 0 &&
-	    st.st_size % MIB != 0 && ftruncate(to, (st.st_size / MIB + 1) * MIB) < 0)
-		return err_sys(e, errno, "cannot round up %s", name);
-	digest_add(digest, name, strlen(name) + 1);
-	r = digest_add_sparse(digest, to, d->cancel_fd, e);
+	if (part == TEMPLATE_PART_ROOTFS && fstat(to, &st) == 0 && st.st_size % MIB != 0 &&
+	    ftruncate(to, (st.st_size / MIB + 1) * MIB) < 0)
+		return err_sys(i->e, errno, "cannot round up %s", name);
+	digest_add(i->digest, name, strlen(name) + 1);
+	r = digest_add_sparse(i->digest, to, i->d->cancel_fd, i->e);
 	if (r == 0 && fsync(to) < 0)
-		r = err_sys(e, errno, "cannot write %s", name);
+		r = err_sys(i->e, errno, "cannot write %s", name);
 	return r;
 }
 
-static int copy_parts(const struct template_parts *p, int dir_fd, struct digest *digest,
-		      const struct deadline *d, struct err *e)
+static int copy_parts(const struct import *i)
 {
+	const char *conf = i->p->conf;
 	int r = 0;
 
-	for (int i = 0; i < TEMPLATE_PART_COUNT && r == 0; i++)
-		if (p->fd[i] >= 0)
-			r = copy_part(p->fd[i], p->ours[i], dir_fd, part_names[i], digest, d, e);
-	if (r == 0 && p->conf) {
-		digest_add(digest, p->conf, strlen(p->conf));
-		r = file_replace(dir_fd, part_names[TEMPLATE_PART_CONF], 0600, p->conf,
-				 strlen(p->conf), e);
+	for (int part = 0; part < TEMPLATE_PART_COUNT && r == 0; part++)
+		if (i->p->fd[part] >= 0)
+			r = copy_part(i, part);
+	if (r == 0 && conf) {
+		digest_add(i->digest, conf, strlen(conf));
+		r = file_replace(i->dir_fd, part_names[TEMPLATE_PART_CONF], 0600, conf,
+				 strlen(conf), i->e);
 	}
-	return r == 0 ? file_sync_dir(dir_fd, e) : r;
+	return r == 0 ? file_sync_dir(i->dir_fd, i->e) : r;
 }
 
 /* Give the copied directory its name; the same content may be there already. */
@@ -189,7 +198,7 @@ static int import_parts(struct template *t, const struct template_parts *p,
 	if (r == 0)
 		r = file_open_dir(t->dir_fd, "versions/import", &dir, e);
 	if (r == 0)
-		r = copy_parts(p, dir, digest, d, e);
+		r = copy_parts(&(struct import){p, dir, digest, d, e});
 	if (r == 0) {
 		fresh = version_load(t, "import", e); /* what cannot be read gets no name */
 		r = fresh ? 0 : -e->code;

@@ -65,6 +65,7 @@ static int info_load(int dir_fd, struct template_source *ret)
 	AUTO_JSON o = NULL;
 	int r = file_read(dir_fd, "info", INFO_MAX, &text, NULL);
 
+	*ret = (struct template_source){0};
 	if (r == 0)
 		r = json_parse(buf_text(&text), text.len, &o, NULL);
 	if (r == 0)

@@ -243,7 +243,7 @@ serve
 
 kernel=$(sha256sum <one/kernel)
 taken() { # FILE: is it, and is its kernel the one?
-	[ "$(pull kinds "$1")" = ok ] && [ "$(cat "$S/templates/kinds/versions/$(key kinds digest)/kernel" | sha256sum)" = "$kernel" ]
+	[ "$(pull kinds "$1")" = ok ] && [ "$(sha256sum <"$S/templates/kinds/versions/$(key kinds digest)/kernel")" = "$kernel" ]
 }
 mkdir "$M/.templates/kinds"
 for way in gz xz zst; do
@@ -332,7 +332,7 @@ echo subjectAltName=IP:127.0.0.1 >san
 openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out tls.crt >>openssl.log 2>&1
 socat -d -d openssl-listen:0,bind=127.0.0.1,reuseaddr,fork,cert=tls.crt,key=tls.key,verify=0 "tcp:127.0.0.1:$port" 2>socat.log &
 tls=$!
-at_end 'kill "$tls" 2>/dev/null'
+at_end "kill $tls 2>/dev/null"
 wait_for 10 grep -q listening socat.log
 tls_port=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' socat.log)
 https() { # FILE

@@ -235,6 +235,31 @@ static void test_copy_fails(void **state)
 	assert_int_equal(e.code, EPERM);
 }
 
+/* Runs that begin and end anywhere; what is nothing but zeroes is not written, not even over a whole block. */
+static void test_write_sparse(void **state)
+{
+	const struct place *p = *state;
+	AUTO_FD fd = openat(p->fd, "sparse", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	enum { LENGTH = 40960, AT = 1000 };
+	AUTO_FREE char *data = calloc(1, LENGTH), *back = calloc(1, AT + LENGTH);
+	struct stat st;
+
+	assert_non_null(data);
+	assert_non_null(back);
+	data[0] = data[5000] = data[LENGTH - 1] = 'x';
+	assert_int_equal(file_write_sparse(fd, data, LENGTH, AT), 0);
+	assert_int_equal(ftruncate(fd, AT + LENGTH), 0);
+	assert_int_equal(pread(fd, back, AT + LENGTH, 0), AT + LENGTH);
+	assert_memory_equal(back + AT, data, LENGTH);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true(st.st_blocks * 512 <= 3 * 4096);
+	memset(data, 0, LENGTH);
+	assert_int_equal(file_write_sparse(fd, data, LENGTH, AT), 0);
+	assert_int_equal(pread(fd, back, 1, AT), 1);
+	assert_int_equal(back[0], 'x');
+	assert_int_equal(file_write_sparse(-1, "x", 1, 0), -EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +271,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_remove_stops_at_mount, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_copy, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_copy_fails, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_write_sparse, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
