@@ -127,89 +127,38 @@ tree_debian() {
 	rm -f "$source"
 }
 
-# Sets layout and tag from oci:LAYOUT[:TAG]; anything else is copied to a layout first.
-oci_fetch() {
-	case $source in
-	oci:*)
-		layout=${source#oci:}
-		tag=latest
-		case $layout in
-		*:*) tag=${layout##*:} layout=${layout%:*} ;;
+# tree_path PATH: where PATH of the tree lies for this machine, links followed as the tree's own system would: one that
+# leads to /etc leads to the tree's etc. What is not there is added as it is.
+tree_path() {
+	found=$tree rest=${1#/} links=0
+	while [ -n "$rest" ]; do
+		part=${rest%%/*}
+		case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
+		case $part in
+		'' | .) ;;
+		..) [ "$found" = "$tree" ] || found=${found%/*} ;;
+		*)
+			if [ -L "$found/$part" ]; then
+				links=$((links + 1))
+				[ $links -le 40 ] || die "too many links on the way to $1 of the image"
+				part=$(readlink "$found/$part")
+				rest=$part${rest:+/$rest}
+				case $part in /*) found=$tree ;; esac
+			else
+				found=$found/$part
+			fi
+			;;
 		esac
-		[ -f "$layout/index.json" ] || die "$layout is not an OCI layout"
-		;;
-	*)
-		need skopeo skopeo
-		layout=$work/oci
-		tag=latest
-		skopeo copy --quiet --override-os linux --override-arch amd64 "$source" "oci:$layout:$tag" ||
-			die "skopeo cannot copy $source; for a registry write docker://NAME"
-		;;
-	esac
-}
-
-# oci_blob DIGEST: its path
-oci_blob() {
-	printf '%s/blobs/%s/%s\n' "$layout" "${1%%:*}" "${1#*:}"
-}
-
-# Defaults of the image as settings; a setting's line ends at a newline, which is therefore escaped.
-oci_settings() {
-	manifest=$(jq -r --arg tag "$tag" \
-		'[.manifests[] | select(.annotations["org.opencontainers.image.ref.name"] == $tag)][0].digest // ""' \
-		"$layout/index.json")
-	[ -n "$manifest" ] || die "there is no tag '$tag' in $layout; name one: oci:$layout:TAG"
-	config=$(oci_blob "$(jq -r '.config.digest' "$(oci_blob "$manifest")")")
-	jq -r 'def line: gsub("\\\\"; "\\\\") | gsub("\n"; "\\n") | gsub("\t"; "\\t");
-		(.config // {}) as $c
-		| ($c.Env // [] | .[] | "env." + line),
-		  ($c.WorkingDir // "" | select(. != "") | "cwd=" + line),
-		  (($c.Entrypoint // []) + ($c.Cmd // []) | select(length > 0) | "entrypoint=" + (@sh | line))' \
-		"$config" >>"$work/settings"
-	oci_user "$(jq -r '.config.User // ""' "$config")"
-	cwd=$(jq -r '.config.WorkingDir // ""' "$config")
-	case $cwd in
-	*..*) ;;
-	/*) [ -e "$tree$cwd" ] || mkdir -p "$tree$cwd" ;;
-	esac
-}
-
-# oci_user USER[:GROUP]: the name of a number where the image knows one
-oci_user() {
-	user=${1%%:*}
-	case $user in
-	'' | *[!0-9]*) ;;
-	*)
-		name=$(awk -F : -v uid="$user" '$3 == uid { print $1; exit }' "$tree/etc/passwd" 2>/dev/null || :)
-		user=${name:-$user}
-		;;
-	esac
-	[ -z "$user" ] || printf 'user=%s\n' "$user" >>"$work/settings"
-}
-
-tree_oci() {
-	need umoci umoci
-	need jq jq
-	oci_fetch
-	rootless=
-	if ! is_root; then
-		rootless=--rootless
-		say "not root: files of the image that are not root's become root's"
-	fi
-	umoci unpack $rootless --image "$layout:$tag" "$work/bundle" >"$work/umoci.log" 2>&1 || {
-		tail -n 5 "$work/umoci.log" >&2
-		die "umoci cannot unpack $layout:$tag"
-	}
-	tree=$work/bundle/rootfs
-	tree_complete
-	oci_settings
-	os=$(os_of "$tree")
+	done
+	printf '%s\n' "$found"
 }
 
 # os_of TREE: ID and VERSION_ID of its os-release
 os_of() {
-	for f in "$1/etc/os-release" "$1/usr/lib/os-release"; do
-		if [ -f "$f" ] && [ ! -L "$f" ]; then
+	tree=$1
+	for f in /etc/os-release /usr/lib/os-release; do
+		f=$(tree_path $f)
+		if [ -f "$f" ]; then
 			sed -n 's/^\(ID\|VERSION_ID\)="\{0,1\}\([A-Za-z0-9._-]*\)"\{0,1\}$/\1 \2/p' "$f" |
 				awk '$1 == "ID" { id = $2 } $1 == "VERSION_ID" { v = $2 } END { print id (v == "" ? "" : " " v) }'
 			return
