@@ -38,7 +38,7 @@ daemon() { # NAME [OPTION…]
 	PATH=${DAEMON_PATH:-$PATH} "$B/sbxfs" -f --state-dir "$PWD/$name/state" $DAEMON_OPTIONS "$@" "$PWD/$name/m" >>"$name/log" 2>&1 &
 	daemon_pid[$name]=$!
 	use "$name"
-	wait_for 20 daemon_answers "$name"
+	wait_for 60 daemon_answers "$name" # its probes take long on a busy test host
 	tap_result $? "the daemon $name answers"
 }
 
