@@ -151,7 +151,7 @@ void room_watch(struct sbx *s)
 	pthread_mutex_unlock(&list_lock);
 }
 
-void room_unwatch(struct sbx *s)
+void room_unwatch(const struct sbx *s)
 {
 	struct look *l = NULL, **at;
 

@@ -19,7 +19,7 @@ void room_done(void);
 
 /* A running sandbox's disk is looked at from now on / not any more: with the turn. After room_unwatch() no look is under way. */
 void room_watch(struct sbx *s);
-void room_unwatch(struct sbx *s);
+void room_unwatch(const struct sbx *s);
 
 /**
  * room_promise() - Count a sandbox's disk as promised, replacing what was counted for it before
