@@ -37,7 +37,7 @@ static int out_open(const struct writer *w, const char *path, struct out_file *r
 	AUTO_FREE char *dir = NULL;
 	int r;
 
-	*ret = (struct out_file){.writer = w, .dir_fd = -1, .fd = -1};
+	*ret = (struct out_file){.writer = w, .name = path, .dir_fd = -1, .fd = -1};
 	if (path[0] != '/' || !slash || !slash[1])
 		return err_set(e, EINVAL, "%s is not the absolute path of a file", path);
 	ret->name = slash + 1;
@@ -96,7 +96,7 @@ static int digest_of(int fd, char ret_hex[DIGEST_HEX_SIZE], const struct deadlin
 static int write_payload(int data_fd, int out_fd, struct snapshot_header *h,
 			 const struct deadline *d, struct err *e)
 {
-	struct stat st;
+	struct stat st = {0};
 	int r = digest_of(data_fd, h->sha256, d, e);
 
 	if (r == 0 && fstat(data_fd, &st) < 0)
@@ -192,6 +192,7 @@ struct in_file {
 static int in_open(const struct writer *w, const char *path, struct in_file *ret, struct err *e)
 {
 	char head[SNAPSHOT_HEADER_BYTES];
+	uint64_t wanted;
 	struct stat st;
 	ssize_t n;
 	int r = asuser_open(w, AT_FDCWD, path, O_RDONLY, &ret->fd, e);
@@ -210,11 +211,10 @@ static int in_open(const struct writer *w, const char *path, struct in_file *ret
 	r = snapshot_header_read(head, &ret->header, e);
 	if (r < 0)
 		return err_wrap(e, "%s", path);
-	if ((uint64_t)st.st_size != SNAPSHOT_HEADER_BYTES + ret->header.payload_bytes)
-		return err_set(
-			e, EBADMSG, "%s has %lld bytes where its header speaks of %llu", path,
-			(long long)st.st_size,
-			(unsigned long long)(SNAPSHOT_HEADER_BYTES + ret->header.payload_bytes));
+	wanted = SNAPSHOT_HEADER_BYTES + ret->header.payload_bytes;
+	if ((uint64_t)st.st_size != wanted)
+		return err_set(e, EBADMSG, "%s has %lld bytes where its header speaks of %llu",
+			       path, (long long)st.st_size, (unsigned long long)wanted);
 	ret->allocated = (uint64_t)st.st_blocks * 512;
 	return 0;
 }
@@ -314,7 +314,7 @@ int snapshot_import(struct sbx *s, const char *name, const char *path, const str
 {
 	AUTO_FRESH f = SNAPSHOT_FRESH_NONE;
 	struct in_file in = {.fd = -1};
-	char pin[NAME_MAX_LEN + 1 + 13];
+	char pin[NAME_MAX_LEN + 1 + 13] = "";
 	int r = snapshot_settle(s, e);
 
 	if (r == 0)
@@ -326,10 +326,10 @@ int snapshot_import(struct sbx *s, const char *name, const char *path, const str
 	if (r == 0 && in.header.store[0])
 		r = take_data(s, &in, &f, d, e);
 	fd_close(in.fd);
-	if (r < 0)
-		return r;
-	memcpy(pin, f.snapshot->template_pin, sizeof(pin));
-	r = snapshot_finish(s, &f, false, e);
+	if (r == 0) {
+		memcpy(pin, f.snapshot->template_pin, sizeof(pin));
+		r = snapshot_finish(s, &f, false, e);
+	}
 	if (r == 0)
 		r = check_version(s, name, pin, e);
 	if (r == 0)

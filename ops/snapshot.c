@@ -136,9 +136,13 @@ void snapshot_tell(struct sbx *s, const char *verb, const char *name)
 
 int snapshot_begin(struct sbx *s, const char *name, struct snapshot_fresh *ret, struct err *e)
 {
-	struct snapshot *n;
+	struct snapshot *n = ret->snapshot = calloc(1, sizeof(*n));
 	int r;
 
+	if (!n) {
+		(void)err_set(e, ENOMEM, "no memory");
+		return -ENOMEM;
+	}
 	if (!name_is_valid(name))
 		return err_set(
 			e, EINVAL,
@@ -149,9 +153,6 @@ int snapshot_begin(struct sbx *s, const char *name, struct snapshot_fresh *ret, 
 		return r;
 	if (faccessat(ret->all_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return err_set(e, EEXIST, "there is a snapshot %s", name);
-	n = ret->snapshot = calloc(1, sizeof(*n));
-	if (!n)
-		return err_set(e, ENOMEM, "no memory");
 	(void)snprintf(n->name, sizeof(n->name), "%s", name);
 	n->kind = SNAPSHOT_DISK;
 	n->created_ms = wall_ms();

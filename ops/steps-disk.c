@@ -201,7 +201,7 @@ static void remove_strays(struct sbx *s)
 	struct err e = {0};
 	int r = own < 0 ? -errno : file_open_list(own, ".", &dir, &e);
 
-	while (r == 0 &&
+	while (r == 0 && dir &&
 	       (entry = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a stream of our own */
 		if (strncmp(entry->d_name, "data.", 5) == 0 &&
 		    strcmp(entry->d_name, s->data_dir) != 0)
