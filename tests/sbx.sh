@@ -23,8 +23,7 @@ helper_write=$B/tests/cases/helper-write
 declare -A daemon_pid=()
 declare -a writer_file=()
 writers=0
-# Variables that a case may set: options for every daemon; DAEMON_PATH: where it looks for programs;
-# DAEMON_WAIT: seconds for it to answer (20).
+# Variables that a case may set: options for every daemon; DAEMON_PATH: where it looks for programs.
 : "${DAEMON_OPTIONS:=--accel tcg --storage file}"
 
 use() { # NAME
