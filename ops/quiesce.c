@@ -15,7 +15,7 @@
 #include "ops/record.h"
 
 enum {
-	HOLD_MS = 10000, /* for the guest to flush: QUIESCE in sbxfs(5) */
+	HOLD_MS = 10000, /* for the guest to flush */
 	STOP_MS = 10000, /* for the VMM to stop its vCPUs, and to let them go on */
 	LET_GO_MS =
 		5000, /* for the guest to let its file systems go; it does so by itself a little later */
