@@ -99,21 +99,23 @@ static void drop_old(struct sbx *s, const struct origin *old)
 			    e.text);
 }
 
-/* Is its disk one that this sandbox may have? */
-static int check_size(struct sbx *s, const struct snapshot *n, const struct template_version *v,
-		      struct err *e)
+/* Is its disk one that this sandbox may have, and is there room for what it may grow to? */
+static int admit(struct sbx *s, const struct snapshot *n, const struct template_version *v,
+		 struct err *e)
 {
 	uint64_t disk_mb;
 
 	pthread_mutex_lock(&s->lock);
 	disk_mb = template_disk_mb(&s->config, v);
 	pthread_mutex_unlock(&s->lock);
-	if (disk_mb << 20 >= n->disk_bytes)
-		return 0;
-	return err_set(e, EINVAL,
-		       "disk_mb=%llu is less than the disk of snapshot %s; set disk_mb=%llu first",
-		       (unsigned long long)disk_mb, n->name,
-		       (unsigned long long)(n->disk_bytes >> 20));
+	if (disk_mb << 20 < n->disk_bytes)
+		return err_set(
+			e, EINVAL,
+			"disk_mb=%llu is less than the disk of snapshot %s; set disk_mb=%llu first",
+			(unsigned long long)disk_mb, n->name,
+			(unsigned long long)(n->disk_bytes >> 20));
+	/* Data that is there is counted already. */
+	return s->level == LEVEL_DEFINED ? room_promise(s, disk_mb << 20, e) : 0;
 }
 
 static int copy_back(struct sbx *s, const struct snapshot *n, const struct template_version *v,
@@ -153,7 +155,7 @@ static int put_data(struct sbx *s, const struct snapshot *n, const struct deadli
 
 	if (r < 0)
 		return r;
-	r = check_size(s, n, &v, e);
+	r = admit(s, n, &v, e);
 	if (r == 0)
 		r = room_check(n->size_bytes, e);
 	if (r == 0)
@@ -224,6 +226,8 @@ int snapshot_rollback(struct sbx *s, const char *name, const struct deadline *d,
 		return e ? -e->code : -ENOENT;
 	sbx_drop_version(s);
 	r = put_back(s, n, d, e);
+	if (s->level == LEVEL_DEFINED) /* it has no data now, or not yet */
+		(void)room_promise(s, 0, NULL);
 	sbx_drop_version(s);
 	snapshot_give_back(s, n);
 	if (r < 0)
