@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* ops/commit.c - a template from a sandbox's disk
  *
- * How it works: the sandbox stands still only while its changes are copied to snapshots/.commit. From that copy the disk is
- * flattened into a file without a name beside the templates, made fit there, and given a name by the import, which has
- * the template's turn. What a crash leaves is that hidden directory, which the next start removes, a version
- * that nobody names, or a template without a version.
+ * How it works: one that runs stands still only while its changes are copied to snapshots/.commit. From that copy, or from
+ * the changes themselves while nobody writes to them, the disk is flattened into a file without a name beside
+ * the templates, made fit there, and given a name by the import, which has the template's turn. Kernel and initramfs
+ * never change, so that they are shared with the version that they come from. What a crash leaves is the hidden
+ * directory, which the next start removes, a version that nobody names, or a template without a version.
  */
 #include "ops/commit.h"
 
@@ -161,15 +162,18 @@ static int copy_changes(struct commit *c, const struct volume_driver *store,
 	return r < 0 ? r : end;
 }
 
-static int flatten_copy(struct commit *c, const struct volume_driver *store,
-			const struct volume_spec *spec, struct err *e)
+/* From the copy, or from the data itself where nobody writes to it for as long as we have the turn. */
+static int flatten(struct commit *c, const struct volume_driver *store,
+		   const struct volume_spec *spec, struct err *e)
 {
 	struct volume_spec copy = *spec;
 	char dir[384];
 
 	(void)snprintf(dir, sizeof(dir), "%s/" SNAPSHOTS "/" HIDDEN, c->s->dir); /* fits */
-	copy.dir = dir;
-	copy.dir_fd = c->copy_fd;
+	if (c->copy_fd >= 0) {
+		copy.dir = dir;
+		copy.dir_fd = c->copy_fd;
+	}
 	return store->flatten(&copy, c->parts.fd[TEMPLATE_PART_ROOTFS], c->d, e);
 }
 
@@ -202,14 +206,14 @@ static int image_make(struct commit *c, struct err *e)
 	data_spec(c->s, &spec);
 	c->disk_bytes = spec.volume.size_bytes;
 	r = check_room(store, &spec.volume, e);
-	if (r == 0 && store)
+	if (r == 0 && store && sbx_state(c->s) == SBX_RUNNING)
 		r = copy_changes(c, store, &spec.volume, e);
 	if (r == 0)
 		r = fault_point("commit-flatten", c->d, e);
 	if (r == 0)
 		r = image_open(c, e);
 	if (r == 0)
-		r = store ? flatten_copy(c, store, &spec.volume, e) : take_base(c, &spec.volume, e);
+		r = store ? flatten(c, store, &spec.volume, e) : take_base(c, &spec.volume, e);
 	copy_remove(c);
 	return r;
 }
@@ -219,6 +223,7 @@ static int image_make(struct commit *c, struct err *e)
 static int part_open(struct commit *c, enum template_part part, const char *path, struct err *e)
 {
 	c->parts.fd[part] = open(path, O_RDONLY | O_CLOEXEC);
+	c->parts.ours[part] = true; /* it never changes: two versions can have the one file */
 	return c->parts.fd[part] < 0 ? err_sys(e, errno, "cannot open %s", path) : 0;
 }
 

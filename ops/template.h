@@ -131,7 +131,10 @@ enum template_part {
 /* The parts of a version as open files, read from offset 0. */
 struct template_parts {
 	int fd[TEMPLATE_PART_COUNT]; /* -1: not given; owned: template_parts_done() */
-	/* Made by us with O_TMPFILE in the templates' directory: it gets a name rather than being copied. */
+	/*
+	 * Of the templates' directory: made by us with O_TMPFILE, or a version's own that never changes. It gets a name
+	 * rather than being copied.
+	 */
 	bool ours[TEMPLATE_PART_COUNT];
 	const char *conf; /* text to use in place of a template.conf; NULL: the file; borrowed */
 	const struct template_source *source; /* NULL: not pulled; borrowed */
