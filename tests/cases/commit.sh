@@ -155,6 +155,7 @@ first=$W
 spawn a "snapshot commit both"
 second=$W
 spawn .templates/both "import $template"
+wait_for 280 process_is_gone "$second" # answer() does not wait long enough for an emulated host
 is "imports and a commit at once" "$(answer "$first") $(answer "$second") $(answer "$W")" "ok ok ok"
 ok "what is current is whole" e2fsck -fn "$(image both)"
 ok "nothing is left beside it" nothing_hidden
