@@ -175,15 +175,20 @@ static int query(struct vm *vm, const struct deadline *d, bool *ret_running, boo
 static int set_running(struct vm *vm, const char *command, bool wanted, const struct deadline *d,
 		       struct err *e)
 {
-	bool running = !wanted;
+	bool running = !wanted, disk = false;
 	int r;
 
 	(void)pthread_mutex_lock(&vm->lock);
 	r = qmp_call(&vm->qmp, command, NULL, d, NULL, e);
 	if (r == 0)
-		r = query(vm, d, &running, NULL, e);
+		r = query(vm, d, &running, &disk, e);
 	(void)pthread_mutex_unlock(&vm->lock);
-	if (r == 0 && running != wanted)
+	if (r == 0 && wanted && disk)
+		r = err_set(
+			e, EIO,
+			"its disk fails a request again as soon as it goes on; the host's kernel log "
+			"says why: mend that, then thaw it");
+	else if (r == 0 && running != wanted)
 		r = err_set(e, EIO, "QEMU took the command %s, but its vCPUs %s", command,
 			    running ? "go on" : "do not run");
 	return r;
