@@ -27,11 +27,13 @@ struct waiter {
 	struct evhttp_request *req;
 };
 
+STAILQ_HEAD(waiters, waiter);
+
 enum stage { STAGE_IDLE, STAGE_FLUSHING, STAGE_HELD, STAGE_OVER };
 
 struct freezer {
 	struct evhttp_request *asked; /* the freeze that has no answer yet; NULL: none */
-	STAILQ_HEAD(, waiter) thaws;  /* wait for STAGE_OVER */
+	struct waiters thaws;         /* wait for STAGE_OVER */
 	struct event *told;
 	int told_fd; /* eventfd: the thread has reached a stage */
 	int let_go;  /* eventfd: the thread is to let go */

@@ -226,11 +226,11 @@ int ready_again(struct sbx *s, const struct deadline *d, struct err *e)
 	struct guest g = sbx_agent(s);
 	int r = guest_health(&g, d, e);
 
+	if (r < 0)
+		return r;
 	/* Held by a daemon that died over it, the guest could not write what /init sets; an agent without it holds nothing. */
-	if (r == 0)
-		(void)guest_fsthaw(&g, d, NULL);
-	if (r == 0)
-		r = agent_init(s, &g, d, e);
+	(void)guest_fsthaw(&g, d, NULL);
+	r = agent_init(s, &g, d, e);
 	if (r == 0)
 		console_keep(s);
 	return r;

@@ -168,7 +168,7 @@ for command in create rollback nothing delete export import; do
 	is "$command" "$(errno k "$(text_of "$command")")" ok
 	points[$command]=$(sort points | comm -13 points.before - | uniq -c | awk '{ print $2 ":" $1 }')
 	new[$command]=$(as_it_is)
-	echo "# $command passes" ${points[$command]}
+	echo "# $command passes ${points[$command]//$'\n'/ }"
 done
 for point in snapshot-copy snapshot-name rollback-copy rollback-commit rollback-drop snapshot-delete snapshot-export; do
 	ok "$point is passed" grep -q "\<$point:" <<<"${points[*]}"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # tests/vm/crash-order.sh - the power fails at any moment of a history: what was acknowledged is there, nothing is half
 # needs: root dm kvm fuse slow
-# timeout: 1100
+# timeout: 2400
 # proves: 12 65 72
 #
 # How it works: the state directory lies on ext4 over dm-log-writes, which keeps every write in the order in which it
@@ -12,14 +12,14 @@
 # one under way; every disk has to pass e2fsck and hold the lines acknowledged by then. To a daemon it is the next boot
 # (boot_id), with nothing left in the kernel; it has no QEMU, so that it starts in a third of a second.
 #
-# Places are taken in a fixed order, coarse ones first, until CRASH_SECONDS (each store 240) are over.
+# Places are taken in a fixed order, coarse ones first, until CRASH_SECONDS (150 for each store) are over.
 # CRASH_STORES="dm file"; CRASH_NOSYNC=1: the daemon's and the VMM's fsync do nothing, and this has to fail;
 # CRASH_ONLY="N…": those places alone; CRASH_DIR: histories are kept there, and one that is there is taken. Such a one can
 # be replayed where there is neither device-mapper nor KVM, so ten times faster: then disks are read by flatten.
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 # shellcheck disable=SC2034 # the variables are read in tests/sbx.sh
 set -u
-: "${CRASH_SECONDS:=240}" "${CRASH_STORES:=dm file}"
+: "${CRASH_SECONDS:=150}" "${CRASH_STORES:=dm file}"
 DAEMON_OPTIONS='--accel kvm'
 # shellcheck source=tests/tap.sh
 . "$TOP/tests/tap.sh"
@@ -133,7 +133,7 @@ snapshot_busily() { # NAME
 	lines 4 &
 	snapshot create "$1" disk timeout=100
 	local status=$?
-	wait $!
+	wait "$!"
 	return $status
 }
 another_version() {
@@ -300,7 +300,7 @@ wait_brief() { # SECONDS COMMAND…
 	return 0
 }
 is_mounted() {
-	[ -e a/m/.version ] || ! kill -0 $P 2>/dev/null
+	[ -e a/m/.version ] || ! kill -0 "$P" 2>/dev/null
 }
 at_rest() {
 	local file state
@@ -504,6 +504,7 @@ for store in $CRASH_STORES; do
 	for ((n = 0; n <= ops; n++)); do
 		IFS= read -r -d '' "seen[n]" <"views/$n"
 	done
+	# shellcheck disable=SC2094 # list is a word there
 	"$replay" list "$lab/log" >list
 	entries=$(wc -l <list)
 	choose_places
