@@ -21,7 +21,10 @@ enum {
 	RESERVE_SHARE = 20, /* 1/20 of the file system stays free, … */
 	RESERVE_MIN_MIB = 64,
 	RESERVE_MAX_MIB = 2048,
-	RESERVE_MOST = 8,    /* … but never more than 1/8 of a small one */
+	RESERVE_MOST = 8,      /* … but never more than 1/8 of a small one */
+	OVERCOMMIT_PCT = 1000, /* of the file system may be promised, … */
+	OVERCOMMIT_MIN_MIB =
+		1 << 20,     /* and this at least: what matters on a small one is the reserve */
 	START_MIB = 32,      /* beyond the reserve, for a disk to be begun or go on */
 	BALLAST_SHARE = 4,   /* 1/4 of the reserve, */
 	BALLAST_MAX_MIB = 64 /* this at most: it is for records, which are small */
@@ -106,13 +109,21 @@ int room_check(uint64_t bytes, struct err *e)
 		     : check_free(&space, bytes, e);
 }
 
+static uint64_t promise_limit(uint64_t total)
+{
+	uint64_t pct = settings.disk_overcommit_pct;
+	uint64_t limit = total / 100 * (pct ? pct : OVERCOMMIT_PCT);
+
+	return pct || limit > OVERCOMMIT_MIN_MIB * MIB ? limit : OVERCOMMIT_MIN_MIB * MIB;
+}
+
 /* Others have @others bytes already. */
 static int check_promise(const struct room_space *space, uint64_t others, uint64_t bytes,
 			 struct err *e)
 {
-	uint64_t limit = space->total / 100 * settings.disk_overcommit_pct;
+	uint64_t limit = promise_limit(space->total);
 
-	if (settings.disk_overcommit_pct == 0 || others + bytes <= limit)
+	if (others + bytes <= limit)
 		return 0;
 	return err_set(e, ENOSPC,
 		       "its disk may grow to %" PRIu64 " MiB, and of the %" PRIu64

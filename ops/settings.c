@@ -15,7 +15,7 @@ enum {
 	SETTINGS_MAX_BYTES = 1 << 20, /* of the file */
 };
 
-struct settings settings = {.disk_overcommit_pct = 1000, .memory_overcommit_pct = 100};
+struct settings settings = {.memory_overcommit_pct = 100};
 
 /* clang-format off */
 static const struct row {
@@ -25,7 +25,7 @@ static const struct row {
 	const char *what; /* for a message: it is … */
 } rows[] = {
 	{ "disk_overcommit",   &settings.disk_overcommit_pct,   0, 1000000,
-	  "percent of the file system, 0 to 1000000, 0 for no limit" },
+	  "percent of the file system, 0 to 1000000, 0 to go by its size" },
 	{ "disk_reserve_mb",   &settings.disk_reserve_mb,       0, UINT32_MAX,
 	  "MiB, 0 to 4294967295, 0 to go by the size of the file system" },
 	{ "memory_overcommit", &settings.memory_overcommit_pct, 1, 10000,

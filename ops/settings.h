@@ -15,7 +15,7 @@
 
 struct settings {
 	uint64_t
-		disk_overcommit_pct; /* of the state directory's file system that may be promised to disks; 0: no limit */
+		disk_overcommit_pct; /* of the state directory's file system that may be promised to disks; 0: chosen by its size */
 	uint64_t disk_reserve_mb; /* of it that stays free; 0: chosen by its size */
 	uint64_t
 		memory_overcommit_pct; /* of the host's memory, less the reserve, that may be promised to guests */

@@ -25,6 +25,8 @@ declare -a writer_file=()
 writers=0
 # Variables that a case may set: options for every daemon; DAEMON_PATH: where it looks for programs.
 : "${DAEMON_OPTIONS:=--accel tcg --storage file}"
+# Its settings: a small reserve, for machines with little room. Empty: the program's own defaults.
+DAEMON_CONFIG=${DAEMON_CONFIG-$TOP/tests/sbxfs.conf}
 
 use() { # NAME
 	M=$PWD/$1/m S=$PWD/$1/state P=${daemon_pid[$1]:-} LOG=$PWD/$1/log
@@ -35,7 +37,7 @@ daemon() { # NAME [OPTION…]
 	shift
 	mkdir -p "$name" "$name/m" 2>/dev/null # a dead mount stands in the way of -p
 	# shellcheck disable=SC2086 # options are words
-	PATH=${DAEMON_PATH:-$PATH} "$B/sbxfs" -f --state-dir "$PWD/$name/state" $DAEMON_OPTIONS "$@" "$PWD/$name/m" >>"$name/log" 2>&1 &
+	PATH=${DAEMON_PATH:-$PATH} "$B/sbxfs" -f --state-dir "$PWD/$name/state" ${DAEMON_CONFIG:+--config "$DAEMON_CONFIG"} $DAEMON_OPTIONS "$@" "$PWD/$name/m" >>"$name/log" 2>&1 &
 	daemon_pid[$name]=$!
 	use "$name"
 	wait_for 60 daemon_answers "$name" # its probes take long on a busy test host

@@ -6,6 +6,7 @@
 # proves: 7 14 72 73
 # shellcheck disable=SC2016,SC2012 # what stands in '…' is for another shell; the names in listings are our own
 set -u
+DAEMON_CONFIG= # the reserve is what this is about
 # shellcheck source=tests/tap.sh
 . "$TOP/tests/tap.sh"
 # shellcheck source=tests/sbx.sh

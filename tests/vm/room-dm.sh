@@ -7,6 +7,7 @@
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 # shellcheck disable=SC2034 # the variables are read in tests/sbx.sh
 set -u
+DAEMON_CONFIG= # the reserve is what this is about
 DAEMON_OPTIONS="--accel auto"
 # shellcheck source=tests/tap.sh
 . "$TOP/tests/tap.sh"
