@@ -104,6 +104,22 @@ int data_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 	return 0;
 }
 
+/* What can be done about data that a store does not take. */
+static int disk_advise(const struct volume_driver *store, const struct data_spec *spec, int r,
+		       struct err *e)
+{
+	if (r == -ENOENT && !store->data_name(spec->volume.dir_fd))
+		return err_set(
+			e, ENOENT,
+			"its disk's data in %s is gone; go back to a snapshot, or destroy it",
+			spec->dir);
+	if (r == -EBADMSG && e)
+		return err_set(e, EBADMSG,
+			       "%s; if that cannot be mended, go back to a snapshot, or destroy it",
+			       e->text);
+	return r;
+}
+
 int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	AUTO_DATA_SPEC spec;
@@ -111,8 +127,10 @@ int disk_up(struct sbx *s, const struct deadline *d, struct err *e)
 
 	data_spec(s, &spec);
 	r = sbx_store(s)->up(&spec.volume, d, &s->volume, e);
+	if (r < 0)
+		return disk_advise(sbx_store(s), &spec, r, e);
 	/* Before the guest grows its file system: from then on a smaller disk would cut it off. */
-	if (r == 0 && spec.volume.size_bytes > s->data_mib << 20) {
+	if (spec.volume.size_bytes > s->data_mib << 20) {
 		store_set(s, s->store, spec.volume.size_bytes);
 		r = record_save(s, e);
 	}
