@@ -18,6 +18,7 @@
 # be replayed where there is neither device-mapper nor KVM, so ten times faster: then disks are read by flatten.
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 # shellcheck disable=SC2034 # the variables are read in tests/sbx.sh
+# shellcheck disable=SC2317 # functions are called by op, at_end and wait_brief
 set -u
 : "${CRASH_SECONDS:=150}" "${CRASH_STORES:=dm file}"
 DAEMON_OPTIONS='--accel kvm'
