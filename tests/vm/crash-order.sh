@@ -135,7 +135,7 @@ snapshot_busily() { # NAME
 	snapshot create "$1" disk timeout=100
 	local status=$?
 	wait "$!"
-	return $status
+	return "$status"
 }
 another_version() {
 	mkdir -p second && cp "$(template_dir)"/* second/ && echo '# another one' >>second/template.conf &&
