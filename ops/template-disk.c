@@ -268,9 +268,11 @@ static void version_remove(const struct template *t, const char *digest)
 
 	(void)snprintf(path, sizeof(path), "versions/%.12s", digest);
 	(void)snprintf(aside, sizeof(aside), "versions/%.12s-removed", digest);
+	AUTO_FD versions = -1;
 	if (renameat(t->dir_fd, path, t->dir_fd, aside) < 0)
 		(void)err_sys(&e, errno, "cannot remove %s", path);
-	else
+	else if (file_open_dir(t->dir_fd, "versions", &versions, &e) == 0 &&
+		 file_sync_dir(versions, &e) == 0)
 		(void)file_remove_tree(t->dir_fd, aside, &e);
 	if (e.code)
 		log_warning("template %s: %s, ignoring", t->name, e.text);

@@ -175,6 +175,9 @@ static int take_version(struct template *t, const char *digest, struct version *
 		pthread_mutex_lock(&template_lock);
 		swap_current(t, &current);
 		pthread_mutex_unlock(&template_lock);
+		/* Want of room is found out before the record is replaced. After anything else the disk may name the new one. */
+		if (r != -ENOSPC && r != -EDQUOT && template_save(t, NULL) < 0)
+			return r;
 	}
 	template_prune(t);
 	return r;
