@@ -146,16 +146,22 @@ int disk_full_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 	bool stands = false;
 	int r;
 
+	/* Its vCPUs stand too when a daemon died while its disk was being read: thaw is for both. */
 	if (s->was_frozen) /* perhaps not yet, or not any more: the daemon died over it */
 		return host.vm->freeze(s->vm, d, e);
 	r = host.vm->disk_stopped(s->vm, d, &stands, e);
 	if (r < 0)
 		return r;
-	if (stands && room_grow(s, d, &why) < 0) {
-		show_reason(s, why.code, why.text);
-		tell_reason(s);
-		s->was_frozen = true;
+	if (stands)
+		r = room_grow(s, d, &why);
+	if (r == 0)
+		r = host.vm->thaw(s->vm, d, &why);
+	if (r == 0)
 		return 0;
-	}
-	return host.vm->thaw(s->vm, d, e);
+	if (!stands)
+		return err_set(e, -r, "%s", why.text);
+	show_reason(s, why.code, why.text);
+	tell_reason(s);
+	s->was_frozen = true;
+	return 0;
 }

@@ -292,9 +292,6 @@ static int vm_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 	if (s->vm_id.pid == 0)
 		return err_set(e, ESRCH, "its virtual machine was not known yet");
 	r = host.vm->open(&s->vm_id, run_dir, d, &s->vm, e);
-	/* Its vCPUs stand when an earlier daemon died while its disk was being read. */
-	if (r == 0 && !s->was_frozen)
-		r = host.vm->thaw(s->vm, d, e);
 	if (r == 0)
 		vm_show(s);
 	return r;
