@@ -41,14 +41,13 @@ template-built: tests-built
 check-vm: tests-built faults-built template-built ## the cases that need device-mapper or KVM, on a test host
 	@HOST_TIMEOUT=$${HOST_TIMEOUT:-3000} $(RUN_ENV) tests/host/run env $(RUN_ENV) tests/run vm
 
-# Both groups wait more than they compute, and the test host has an inventory of its own: side by side.
 check: ## all of it: deps, build, test, check-host, check-vm, lint (as root)
 	$(SUB) deps
 	$(SUB) -j$(JOBS) all
 	$(SUB) -j$(JOBS) tests-built
 	$(SUB) test
-	$(SUB) faults-built template-built
-	$(SUB) -j2 -Otarget check-host check-vm
+	$(SUB) check-host
+	$(SUB) check-vm
 	$(SUB) lint
 
 bench: all $(filter $(B)/tests/bench/%,$(HELPER_BIN)) ## measure, and compare with the limits

@@ -32,9 +32,14 @@ to_the_brim() { # also when the ballast is given up; what ext4 held back until i
 		sync -f a/state/filler
 		[ $i != 1 ] || [ -z "${P:-}" ] || wait_for 10 test ! -e a/state/ballast
 	done
+	crumbs
+}
+crumbs() { # block by block, of 1 KiB; also what a command that failed has given back
+	local i
 	mkdir -p a/state/crumbs
-	for i in $(seq 1000); do # block by block
-		dd if=/dev/zero of="a/state/crumbs/$i" bs=4k count=1 conv=fsync 2>/dev/null || break
+	sync -f a/state/crumbs
+	for i in $(seq 1000); do
+		dd if=/dev/zero of="a/state/crumbs/$(date +%N)" bs=1k count=1 conv=fsync 2>/dev/null || break
 	done
 }
 make_room() { rm -rf a/state/filler a/state/crumbs; }
@@ -151,6 +156,7 @@ ok "an event says that it comes to that" event disk-low
 ok "web1 is frozen" wait_for 20 disk_full web1
 before=$(ls -A "$S/sandboxes" "$S/templates")
 is "mkdir" "$(LC_ALL=C mkdir "$M/web4" 2>&1 | sed 's/.*: //')" "No space left on device"
+crumbs
 is "set" "$(errno web3 "set label.x=1")" ENOSPC
 fails "changes nothing" grep -q '^label.x' "$M/web3/config"
 is "start" "$(errno web3 start)" ENOSPC
