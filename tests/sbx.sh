@@ -60,8 +60,11 @@ daemon_end() { # NAME
 
 # At the end of a case: nothing of ours stays, however it went.
 daemons_down() {
-	local name pid
+	local name pid log
 	[ "$BASHPID" = $$ ] || return
+	for log in */state/sandboxes/*/console.log; do # before they are gone
+		[ "$tap_failed" = 0 ] || [ ! -s "$log" ] || tail -n 12 "$log" | tr -d '\r\0' | sed "s|^|# $log: |"
+	done
 	for name in "${!daemon_pid[@]}"; do
 		pid=${daemon_pid[$name]}
 		kill -INT "$pid" 2>/dev/null

@@ -12,7 +12,7 @@
 # one under way; every disk has to pass e2fsck and hold the lines acknowledged by then. To a daemon it is the next boot
 # (boot_id), with nothing left in the kernel; it has no QEMU, so that it starts in a third of a second.
 #
-# Places are taken in a fixed order, coarse ones first, until CRASH_SECONDS (150 for each store) are over.
+# Places are taken in a fixed order, coarse ones first, until CRASH_SECONDS (90 for each store) are over.
 # CRASH_STORES="dm file"; CRASH_NOSYNC=1: the daemon's and the VMM's fsync do nothing, and this has to fail;
 # CRASH_ONLY="N…": those places alone; CRASH_DIR: histories are kept there, and one that is there is taken. Such a one can
 # be replayed where there is neither device-mapper nor KVM, so ten times faster: then disks are read by flatten.
@@ -20,7 +20,7 @@
 # shellcheck disable=SC2034 # the variables are read in tests/sbx.sh
 # shellcheck disable=SC2317 # functions are called by op, at_end and wait_brief
 set -u
-: "${CRASH_SECONDS:=150}" "${CRASH_STORES:=dm file}"
+: "${CRASH_SECONDS:=90}" "${CRASH_STORES:=dm file}"
 DAEMON_OPTIONS='--accel kvm'
 # shellcheck source=tests/tap.sh
 . "$TOP/tests/tap.sh"
