@@ -62,6 +62,29 @@ ok "the list" suite list
 is "puts each case into its group" "$(awk '{ print $1, $2 }' out | tr '\n' ' ')" "host rooted test good vm mapped "
 ok "with the abilities" grep -q "good .*proves: 1 2" out
 
+# On the test host an emulated processor that fails in a guest is no failure of the case, twice.
+on_host() { # NAME HOW-OFTEN-IT-FAILS
+	: >tries
+	echo "$2" >fails
+	run SBXFS_TEST_HOST=1 RUN_SKIPS="$PWD/skips" RUN_BASE="$PWD" "$TOP/tests/run" --one "$PWD/cases/$1.sh"
+}
+# shellcheck disable=SC2016 # it is for the case's own shell
+case_of flaky "" "here=$PWD"'
+echo try >>"$here/tries"
+[ ! -e left ] || echo "not ok 2 - left over"
+touch left
+echo 1..1
+if [ "$(wc -l <"$here/tries")" -le "$(cat "$here/fails")" ]; then echo "not ok 1 - guest"; echo "#  </#DF>"; exit 1; fi
+echo "ok 1 - guest"'
+ok "a guest whose processor failed: once more" on_host flaky 1
+is "and only the last counts" "$(grep -c 'ok [0-9]' out) $(wc -l <tries)" "1 2"
+fails "not for ever" on_host flaky 9
+is "but three times" "$(wc -l <tries)" 3
+case_of wrong "" "echo try >>$PWD/tries; echo 'not ok 1 - wrong'; echo 1..1; exit 1"
+fails "a case that is wrong" on_host wrong 9
+is "is not run again" "$(wc -l <tries)" 1
+rm cases/flaky.sh cases/wrong.sh
+
 # A process by a name of ours that outlives its case.
 cp "$(command -v sleep)" sbxfs-left
 case_of leaky "" "$PWD/sbxfs-left 60 >/dev/null 2>&1 & echo \$! >$PWD/pid; echo 'ok 1'; echo 1..1"
