@@ -39,7 +39,7 @@ template-built: tests-built
 	@$(RUN_ENV) TOP='$(CURDIR)' bash -c '. tests/tap.sh; . tests/sbx.sh; template_dir' >/dev/null
 
 check-vm: tests-built faults-built template-built ## the cases that need device-mapper or KVM, on a test host
-	@HOST_TIMEOUT=$${HOST_TIMEOUT:-3000} $(RUN_ENV) tests/host/run env $(RUN_ENV) tests/run vm
+	@$(RUN_ENV) tests/host/cases
 
 check: ## all of it: deps, build, test, check-host, check-vm, lint (as root)
 	$(SUB) deps
