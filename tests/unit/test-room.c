@@ -253,7 +253,8 @@ static void test_promises(void **state)
 	assert_int_equal(room_promise(box, space.total + 1, &e), -ENOSPC); /* … and gives nothing */
 	assert_int_equal(room_promise(box, 1, &e), 0);
 	settings.disk_overcommit_pct = 0;
-	assert_int_equal(room_promise(box, UINT64_C(1) << 39, &e), 0); /* however small it is here */
+	assert_int_equal(room_promise(box, UINT64_C(1) << 39, &e),
+			 0); /* however small it is here */
 	assert_int_equal(room_promise(box, space.total * 11 + (UINT64_C(1) << 40), &e), -ENOSPC);
 	settings.disk_reserve_mb = space.total / MIB + 1; /* and nothing is free */
 	assert_int_equal(room_promise(box, 1, &e), -ENOSPC);
