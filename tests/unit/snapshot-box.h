@@ -26,9 +26,7 @@ static inline int setup(void **state)
 	struct err e = {0};
 	char content[300];
 
-	for (int i = 0; volume_drivers[i]; i++)
-		if (strcmp(volume_drivers[i]->name, "file") == 0)
-			host.volume = volume_drivers[i];
+	host.volume = volume_driver_named("file");
 	self = (struct writer){.uid = geteuid(), .gid = getegid()};
 	ops_write("file", "content");
 	(void)snprintf(content, sizeof(content), "%s/file", host.state_dir);

@@ -23,74 +23,15 @@
 #include "base/deadline.h"
 #include "base/file.h"
 #include "storage/volume.h"
+#include "tests/unit/volume-place.h"
 
-#define MIB (1024 * 1024)
-
-struct place {
-	char root[64];
-	char dir[96];  /* of the sandbox */
-	char base[96]; /* 2 MiB, half of it data */
-	const struct volume_driver *drv;
-	struct volume_spec spec;
-	struct deadline d;
-};
-
-static const struct volume_driver *find_file_driver(void)
+static int setup_quick(void **state)
 {
-	const struct volume_driver *const *d = volume_drivers;
-
-	while (*d && strcmp((*d)->name, "file") != 0)
-		d++;
-	return *d;
-}
-
-static void fill_base(const char *path)
-{
-	AUTO_FD base = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	char text[4096];
-
-	assert_true(base >= 0);
-	memset(text, 'b', sizeof(text));
-	for (int i = 0; i < MIB / 4096; i++)
-		assert_int_equal(write(base, text, sizeof(text)), sizeof(text));
-	assert_int_equal(ftruncate(base, 2 * MIB), 0);
-}
-
-static int setup(void **state)
-{
-	struct place *p = calloc(1, sizeof(*p));
-
-	assert_non_null(p);
-	(void)snprintf(p->root, sizeof(p->root), "/tmp/test-volume.XXXXXX");
-	assert_non_null(mkdtemp(p->root));
-	(void)snprintf(p->dir, sizeof(p->dir), "%s/sandbox", p->root);
-	(void)snprintf(p->base, sizeof(p->base), "%s/base.img", p->root);
-	assert_int_equal(mkdir(p->dir, 0700), 0);
-	fill_base(p->base);
-	p->drv = find_file_driver();
-	assert_non_null(p->drv);
-	p->d = deadline_in(10000, -1);
-	p->spec = (struct volume_spec){
-		.instance = "test",
-		.serial = 1,
-		.dir_fd = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-		.dir = p->dir,
-		.base = p->base,
-		.size_bytes = 8 * MIB,
-	};
-	assert_true(p->spec.dir_fd >= 0);
-	*state = p;
-	return 0;
-}
-
-static int teardown(void **state)
-{
+	int r = setup(state);
 	struct place *p = *state;
 
-	fd_close(p->spec.dir_fd);
-	assert_int_equal(file_remove_tree(AT_FDCWD, p->root, NULL), 0);
-	free(p);
-	return 0;
+	p->d = deadline_in(10000, -1);
+	return r;
 }
 
 /* Number of files in the sandbox's directory. */
@@ -370,18 +311,19 @@ static void test_sweep(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_life, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_probe, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_other_locks, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_child_between_fork_and_exec, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_down_again, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_leftover, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_grow, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_copy_cancelled, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_space, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_life, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_probe, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_other_locks, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_child_between_fork_and_exec, setup_quick,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_down_again, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_leftover, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_grow, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_damage, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_copy, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_copy_cancelled, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_no_space, setup_quick, teardown),
+		cmocka_unit_test_setup_teardown(test_sweep, setup_quick, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

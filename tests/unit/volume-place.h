@@ -39,7 +39,6 @@ static inline void place_fill(const char *path, char byte)
 
 static inline int setup(void **state)
 {
-	const struct volume_driver *const *drv = volume_drivers;
 	struct place *p = calloc(1, sizeof(*p));
 
 	assert_non_null(p);
@@ -51,9 +50,8 @@ static inline int setup(void **state)
 	assert_int_equal(mkdir(p->dir, 0700), 0);
 	assert_int_equal(mkdir(p->to, 0700), 0);
 	place_fill(p->base, 'b');
-	while (strcmp((*drv)->name, "file") != 0)
-		drv++;
-	p->drv = *drv;
+	p->drv = volume_driver_named("file");
+	assert_non_null(p->drv);
 	p->d = deadline_in(30000, -1);
 	p->to_fd = open(p->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	p->spec = (struct volume_spec){
