@@ -230,7 +230,8 @@ static void job_show(struct call *c, enum job_shown state)
 	if (state == JOB_RUNNING || s->job.id == c->id || s->job.id == 0 ||
 	    s->job.state >= JOB_DONE) {
 		s->job.id = c->id;
-		(void)snprintf(s->job.verb, sizeof(s->job.verb), "%s", verb_shown(c->line->verb));
+		(void)snprintf(s->job.verb, sizeof(s->job.verb), "%s%s", verb_prefix(c->line->verb),
+			       c->line->verb->name);
 		s->job.state = state;
 		s->job.since_ms = wall_ms();
 	}
@@ -289,8 +290,9 @@ static void call_job_ended(struct job *j, int result, const struct err *e)
 		if (result < 0)
 			sbx_set_error(c->sbx, e->text);
 		event_add(c->sbx->serial, c->name, "job",
-			  ",\"id\":%" PRIu64 ",\"verb\":\"%s\",\"result\":\"%s\"", c->id,
-			  verb_shown(c->line->verb), result < 0 ? err_name(-result) : "ok");
+			  ",\"id\":%" PRIu64 ",\"verb\":\"%s%s\",\"result\":\"%s\"", c->id,
+			  verb_prefix(c->line->verb), c->line->verb->name,
+			  result < 0 ? err_name(-result) : "ok");
 	}
 }
 

@@ -27,6 +27,7 @@
 #include "ops/nested.h"
 #include "ops/quiesce.h"
 #include "ops/room.h"
+#include "ops/snapshot.h"
 #include "ops/steps.h"
 #include "ops/template.h"
 
@@ -114,21 +115,17 @@ static void copy_remove(struct commit *c)
 	fd_close(steal_fd(&c->all_fd));
 }
 
-static int copy_open(struct commit *c, struct err *e)
+static int copy_changes(struct commit *c, const struct volume_spec *spec, struct err *e)
 {
-	AUTO_FD dir = sbx_open(c->s, ".", O_RDONLY | O_DIRECTORY);
-	int r;
+	int r = snapshot_open_all(c->s, true, &c->all_fd, e);
 
-	if (dir < 0)
-		return err_sys(e, errno, "cannot open its directory");
-	if (mkdirat(dir, SNAPSHOTS, 0700) < 0 && errno != EEXIST)
-		return err_sys(e, errno, "cannot make %s", SNAPSHOTS);
-	r = file_open_dir(dir, SNAPSHOTS, &c->all_fd, e);
 	if (r == 0)
 		r = file_remove_tree(c->all_fd, HIDDEN, e);
 	if (r == 0 && mkdirat(c->all_fd, HIDDEN, 0700) < 0)
 		r = err_sys(e, errno, "cannot make a directory for the copy");
-	return r < 0 ? r : file_open_dir(c->all_fd, HIDDEN, &c->copy_fd, e);
+	if (r == 0)
+		r = file_open_dir(c->all_fd, HIDDEN, &c->copy_fd, e);
+	return r < 0 ? r : quiesce_copy(c->s, spec, c->copy_fd, c->d, c->out, e);
 }
 
 /* The copy of the changes, and an image that shares nothing with the base. */
@@ -144,22 +141,6 @@ static int check_room(const struct volume_driver *store, const struct volume_spe
 	if (store && store->usage(spec, &usage) == 0)
 		bytes += 2 * usage.used_bytes;
 	return room_check(bytes, e);
-}
-
-/* What stands still is copied; then the sandbox goes on, however that went. */
-static int copy_changes(struct commit *c, const struct volume_driver *store,
-			const struct volume_spec *spec, struct err *e)
-{
-	struct quiesce q;
-	int end, r = copy_open(c, e);
-
-	if (r == 0)
-		r = quiesce_begin(c->s, c->d, &q, c->out, e);
-	if (r < 0)
-		return r;
-	r = store->copy(spec, c->copy_fd, c->d, e);
-	end = quiesce_end(c->s, &q, r < 0 ? NULL : e);
-	return r < 0 ? r : end;
 }
 
 /* From the copy, or from the data itself where nobody writes to it for as long as we have the turn. */
@@ -207,7 +188,7 @@ static int image_make(struct commit *c, struct err *e)
 	c->disk_bytes = spec.volume.size_bytes;
 	r = check_room(store, &spec.volume, e);
 	if (r == 0 && store && sbx_state(c->s) == SBX_RUNNING)
-		r = copy_changes(c, store, &spec.volume, e);
+		r = copy_changes(c, &spec.volume, e);
 	if (r == 0)
 		r = fault_point("commit-flatten", c->d, e);
 	if (r == 0)

@@ -175,18 +175,27 @@ static int start_build(struct sbx *s, const struct deadline *d, struct buf *out,
 	return r;
 }
 
+int lifecycle_settle(struct sbx *s, struct err *e)
+{
+	int r = check_damaged(s, e);
+
+	if (r < 0 || sbx_state(s) != SBX_ERROR || s->level <= LEVEL_DATA)
+		return r;
+	r = steps_down(s, LEVEL_DATA, e);
+	if (r == 0)
+		promise_drop(s); /* kept while it was stuck */
+	return r;
+}
+
 int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, struct err *e)
 {
 	enum sbx_state before = sbx_state(s);
 	int r = 0;
 
 	s->console_start = -1;
-	r = check_damaged(s, e);
-	if (r == 0 && s->level > LEVEL_DATA) /* an earlier teardown stuck: first try that again */
-		r = steps_down(s, LEVEL_DATA, e);
+	r = lifecycle_settle(s, e);
 	if (r < 0)
 		return r;
-	promise_drop(s); /* kept while that teardown was stuck */
 	r = start_admit(s, e);
 	if (r < 0) {
 		promise_drop(s);

@@ -12,6 +12,12 @@
 #include "ops/sbx.h"
 
 /**
+ * lifecycle_settle() - What an earlier teardown left of one in error is taken down to its data: nothing runs then
+ * Return: 0, also when nothing was left; -EIO its record cannot be read; the step that will not go.
+ */
+int lifecycle_settle(struct sbx *s, struct err *e);
+
+/**
  * lifecycle_start() - From created, stopped or error to running; undone on any failure
  * @d:   when to give up
  * @out: on a failure after the VM was started: the last console lines

@@ -130,3 +130,16 @@ int quiesce_end(struct sbx *s, const struct quiesce *q, struct err *e)
 		let_go_guest(s);
 	return 0;
 }
+
+int quiesce_copy(struct sbx *s, const struct volume_spec *spec, int to_fd, const struct deadline *d,
+		 struct buf *out, struct err *e)
+{
+	struct quiesce q;
+	int r = quiesce_begin(s, d, &q, out, e), end;
+
+	if (r < 0)
+		return r;
+	r = sbx_store(s)->copy(spec, to_fd, d, e);
+	end = quiesce_end(s, &q, r < 0 ? NULL : e);
+	return r < 0 ? r : end;
+}

@@ -12,6 +12,7 @@
 #include "base/deadline.h"
 #include "base/err.h"
 #include "ops/sbx.h"
+#include "storage/volume.h"
 
 struct quiesce {
 	bool stopped; /* we stopped its vCPUs */
@@ -35,5 +36,14 @@ int quiesce_end(struct sbx *s, const struct quiesce *q, struct err *e);
 
 /* Its vCPUs go on after all: tell a guest to let go that could not be told then. With the turn; bounded in time. */
 void quiesce_let_go(struct sbx *s);
+
+/**
+ * quiesce_copy() - Copy the data of what stands still meanwhile; then it goes on, however that went
+ * @spec:  of its data
+ * @to_fd: as of volume_driver.copy()
+ * Return: 0; as quiesce_begin(), copy() and quiesce_end(), the first that failed.
+ */
+int quiesce_copy(struct sbx *s, const struct volume_spec *spec, int to_fd, const struct deadline *d,
+		 struct buf *out, struct err *e);
 
 #endif

@@ -133,15 +133,6 @@ static int load_config(struct sbx *s, struct json_object *config, struct err *e)
 	return 0;
 }
 
-/* One of another version is not known here: then there is nothing that could read its data either. */
-static const struct volume_driver *store_named(const char *name)
-{
-	for (int i = 0; volume_drivers[i]; i++)
-		if (strcmp(volume_drivers[i]->name, name) == 0)
-			return volume_drivers[i];
-	return NULL;
-}
-
 static void keep_unknown(struct sbx *s, struct json_object *o)
 {
 	struct json_object *config = json_at(o, "config");
@@ -180,7 +171,8 @@ int record_load(struct sbx *s, struct err *e)
 	copy_text(s->exit_reason, sizeof(s->exit_reason), o, "exit_reason");
 	copy_text(s->last_error, sizeof(s->last_error), o, "last_error");
 	copy_text(s->token, sizeof(s->token), o, "token");
-	s->store = store_named(json_text_at(o, "storage", ""));
+	/* One of another version is not known here: then there is nothing that could read its data either. */
+	s->store = volume_driver_named(json_text_at(o, "storage", ""));
 	copy_text(s->data_dir, sizeof(s->data_dir), o, "data");
 	s->data_mib = (uint64_t)json_int_at(o, "data_mb", 0);
 	copy_text(s->snapshot_parent, sizeof(s->snapshot_parent), o, "snapshot_parent");

@@ -121,9 +121,7 @@ static int take_members(struct snapshot *n, struct json_object *o, int dir_fd, s
 		return err_set(e, EBADMSG, "it is of kind \"%s\"", kind);
 	if (!store[0])
 		return 0;
-	for (int i = 0; volume_drivers[i] && !n->store; i++)
-		if (strcmp(volume_drivers[i]->name, store) == 0)
-			n->store = volume_drivers[i];
+	n->store = volume_driver_named(store);
 	if (!n->store)
 		return err_set(e, EBADMSG, "there is no store %s", store);
 	if (!n->store->data_name(dir_fd))

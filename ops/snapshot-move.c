@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "ops/asuser.h"
 #include "ops/host.h"
+#include "ops/lifecycle.h"
 #include "ops/room.h"
 #include "ops/snapshot-file.h"
 #include "ops/snapshot-private.h"
@@ -315,7 +316,7 @@ int snapshot_import(struct sbx *s, const char *name, const char *path, const str
 	AUTO_FRESH f = SNAPSHOT_FRESH_NONE;
 	struct in_file in = {.fd = -1};
 	char pin[NAME_MAX_LEN + 1 + 13] = "";
-	int r = snapshot_settle(s, e);
+	int r = lifecycle_settle(s, e);
 
 	if (r == 0)
 		r = in_open(w, path, &in, e);

@@ -58,9 +58,6 @@ int snapshot_record_write(int dir_fd, const struct snapshot *n, struct err *e);
 int snapshot_record_read(int dir_fd, const char *name, struct snapshot **ret, struct err *e);
 int snapshot_record_reparent(int all_fd, const char *name, const char *parent, struct err *e);
 
-/* snapshots/ of a sandbox. Return: 0 and @ret_fd; -ENOENT it has none, unless @make. */
-int snapshot_open_all(struct sbx *s, bool make, int *ret_fd, struct err *e);
-
 /* Allocated bytes of the data in a directory; 0 when there is none. */
 uint64_t snapshot_data_bytes(const struct volume_driver *store, int dir_fd);
 
@@ -71,9 +68,6 @@ struct snapshot_spec {
 };
 void snapshot_spec(const struct sbx *s, const char *dir_name, int dir_fd,
 		   const struct template_version *v, struct snapshot_spec *ret);
-
-/* Whose record can be read, and what an earlier teardown left is gone. With the turn. */
-int snapshot_settle(struct sbx *s, struct err *e);
 
 /* Tell those who follow it. */
 void snapshot_tell(struct sbx *s, const char *verb, const char *name);

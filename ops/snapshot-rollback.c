@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "ops/data.h"
 #include "ops/journal.h"
+#include "ops/lifecycle.h"
 #include "ops/record.h"
 #include "ops/room.h"
 #include "ops/snapshot-private.h"
@@ -217,7 +218,7 @@ int snapshot_rollback(struct sbx *s, const char *name, const struct deadline *d,
 {
 	struct snapshot *n;
 	struct err why = {0};
-	int r = snapshot_settle(s, e);
+	int r = lifecycle_settle(s, e);
 
 	if (r < 0)
 		return r;

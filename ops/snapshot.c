@@ -23,6 +23,7 @@
 #include "ops/data.h"
 #include "ops/event.h"
 #include "ops/host.h"
+#include "ops/lifecycle.h"
 #include "ops/quiesce.h"
 #include "ops/record.h"
 #include "ops/room.h"
@@ -246,20 +247,6 @@ uint64_t snapshot_data_bytes(const struct volume_driver *store, int dir_fd)
 	return (uint64_t)st.st_blocks * 512;
 }
 
-/* What stands still is copied; then the sandbox goes on, however that went. */
-static int copy_at_rest(struct sbx *s, const struct data_spec *spec, struct snapshot_fresh *f,
-			const struct deadline *d, struct buf *out, struct err *e)
-{
-	struct quiesce q = {0};
-	int r = quiesce_begin(s, d, &q, out, e), end;
-
-	if (r < 0)
-		return r;
-	r = f->snapshot->store->copy(&spec->volume, f->fd, d, e);
-	end = quiesce_end(s, &q, r < 0 ? NULL : e);
-	return r < 0 ? r : end;
-}
-
 static int keep_data(struct sbx *s, struct snapshot_fresh *f, const struct deadline *d,
 		     struct buf *out, struct err *e)
 {
@@ -277,36 +264,17 @@ static int keep_data(struct sbx *s, struct snapshot_fresh *f, const struct deadl
 	if (r == 0)
 		r = fault_point("snapshot-copy", d, e);
 	if (r == 0)
-		r = copy_at_rest(s, &spec, f, d, out, e);
+		r = quiesce_copy(s, &spec.volume, f->fd, d, out, e);
 	if (r == 0)
 		n->size_bytes = snapshot_data_bytes(n->store, f->fd);
 	return r;
-}
-
-int snapshot_settle(struct sbx *s, struct err *e)
-{
-	int r;
-
-	if (s->damaged)
-		return err_set(
-			e, EIO,
-			"its record cannot be read; repair %s/record and restart the daemon, or destroy it",
-			s->dir);
-	if (sbx_state(s) != SBX_ERROR || s->level <= LEVEL_DATA)
-		return 0;
-	r = steps_down(s, LEVEL_DATA, e);
-	if (r < 0)
-		return r;
-	host_promise_drop(s->promised_mib); /* kept while that teardown was stuck */
-	s->promised_mib = 0;
-	return 0;
 }
 
 int snapshot_create(struct sbx *s, const char *name, const struct deadline *d, struct buf *out,
 		    struct err *e)
 {
 	AUTO_FRESH f = SNAPSHOT_FRESH_NONE;
-	int r = snapshot_settle(s, e);
+	int r = lifecycle_settle(s, e);
 
 	if (r == 0)
 		r = snapshot_begin(s, name, &f, e);

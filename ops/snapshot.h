@@ -68,6 +68,9 @@ int snapshot_export(struct sbx *s, const char *name, const char *path, const str
 int snapshot_import(struct sbx *s, const char *name, const char *path, const struct writer *w,
 		    const struct deadline *d, struct err *e);
 
+/* snapshots/ of a sandbox. Return: 0 and @ret_fd; -ENOENT it has none, unless @make. */
+int snapshot_open_all(struct sbx *s, bool make, int *ret_fd, struct err *e);
+
 /* Read what is on disk into s->snapshots, and remove what a crash left half; at start. One that cannot be read keeps its name. */
 int snapshot_load(struct sbx *s, struct err *e);
 void snapshot_list_free(struct sbx *s);

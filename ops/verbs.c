@@ -136,16 +136,9 @@ const struct verb *verb_find_below(const struct verb *group, const char *name)
 	return group->flags & VERB_GROUP ? find_in(snapshot_verbs, name) : NULL;
 }
 
-const char *verb_shown(const struct verb *v)
+const char *verb_prefix(const struct verb *v)
 {
-	static const char *const shown[] = {"snapshot-create", "snapshot-rollback",
-					    "snapshot-delete", "snapshot-export",
-					    "snapshot-import", "snapshot-commit"};
-
-	_Static_assert(sizeof(shown) / sizeof(shown[0]) + 1 ==
-			       sizeof(snapshot_verbs) / sizeof(snapshot_verbs[0]),
-		       "a name for each row");
-	return v->flags & VERB_SNAPSHOT ? shown[v - snapshot_verbs] : v->name;
+	return v->flags & VERB_SNAPSHOT ? "snapshot-" : "";
 }
 
 bool verb_is_for_sbx(const struct verb *v)

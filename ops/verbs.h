@@ -61,8 +61,8 @@ const struct verb *verb_find_hidden(enum command_target target,
 /* The verb of a group's table (VERB_GROUP); NULL: there is none of that name. */
 const struct verb *verb_find_below(const struct verb *group, const char *name);
 
-/* The name that status and events show: "start", "snapshot-create". Static. */
-const char *verb_shown(const struct verb *v);
+/* What status and events show before its name: "" for start, "snapshot-" for create of snapshots. Static. */
+const char *verb_prefix(const struct verb *v);
 
 /* Is it one of the sandboxes' own (which .ctl takes with names before its arguments)? */
 bool verb_is_for_sbx(const struct verb *v);

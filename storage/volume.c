@@ -30,6 +30,14 @@ enum {
 
 const struct volume_driver *const volume_drivers[] = {&store_dm, &store_file, NULL};
 
+const struct volume_driver *volume_driver_named(const char *name)
+{
+	for (int i = 0; volume_drivers[i]; i++)
+		if (strcmp(volume_drivers[i]->name, name) == 0)
+			return volume_drivers[i];
+	return NULL;
+}
+
 const char *volume_path(const struct volume *v)
 {
 	return v->path;

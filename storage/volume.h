@@ -150,4 +150,7 @@ enum volume_format volume_format(const struct volume *v);
 /* All drivers, best first, NULL-terminated. */
 extern const struct volume_driver *const volume_drivers[];
 
+/* The driver of that name, as records have it; NULL: there is none. */
+const struct volume_driver *volume_driver_named(const char *name);
+
 #endif

@@ -215,10 +215,11 @@ static void add_fd(struct bare *b, unsigned number, int flags, const char *targe
 
 static const struct volume_driver *file_store(void)
 {
-	for (unsigned i = 0; volume_drivers[i]; i++)
-		if (strcmp(volume_drivers[i]->name, "file") == 0)
-			return volume_drivers[i];
-	bench_die("there is no file store");
+	const struct volume_driver *drv = volume_driver_named("file");
+
+	if (!drv)
+		bench_die("there is no file store");
+	return drv;
 }
 
 static void make_slot(struct bare *b, const char *kind)

@@ -90,9 +90,7 @@ int main(int argc, char **argv)
 	if (argc != 5 && argc != 6)
 		bench_die("usage: helper-image make|measure DIR BASE MIB [COUNT]");
 	log_open(false);
-	for (unsigned i = 0; volume_drivers[i]; i++)
-		if (strcmp(volume_drivers[i]->name, "file") == 0)
-			drv = volume_drivers[i];
+	drv = volume_driver_named("file");
 	if (!drv)
 		bench_die("there is no store for files");
 	s.dir = argv[2];

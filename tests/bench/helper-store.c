@@ -93,15 +93,13 @@ static void file_forks(const struct volume_spec *s)
 
 int main(int argc, char **argv)
 {
-	const struct volume_driver *drv = NULL;
+	const struct volume_driver *drv;
 	struct volume_spec s = {.instance = "benc", .serial = SERIAL};
 
 	if (argc != 6)
 		bench_die("usage: helper-store dm|file COUNT DIR BASE MIB");
 	log_open(false);
-	for (unsigned i = 0; volume_drivers[i]; i++)
-		if (strcmp(volume_drivers[i]->name, argv[1]) == 0)
-			drv = volume_drivers[i];
+	drv = volume_driver_named(argv[1]);
 	if (!drv)
 		bench_die("there is no store %s", argv[1]);
 	s.dir = argv[3];
