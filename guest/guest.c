@@ -135,3 +135,8 @@ int guest_mem_used(const struct guest *g, const struct deadline *d, uint64_t *re
 	*ret_bytes = (uint64_t)used;
 	return 0;
 }
+
+int guest_prepare(const struct guest *g, const struct deadline *d, struct err *e)
+{
+	return guest_sync(g, d, e);
+}

@@ -33,6 +33,10 @@ struct guest_setup {
 	const char *user;       /* default user; NULL: the agent's own default, root */
 	const char *cwd;        /* default working directory; NULL: the user's home */
 	const char *dns;        /* resolver for /etc/resolv.conf; NULL or "": leave it */
+	const char *
+		token; /* to be obeyed from now on, the guest's being the present one; NULL: the guest's own */
+	bool resumed; /* it stood still until now: step its clock however far it is, and make its random numbers new */
+	const char *machine_id; /* 32 hexadecimal digits for /etc/machine-id; NULL: leave it */
 };
 
 struct guest_facts {
@@ -89,6 +93,15 @@ int guest_fsfreeze(const struct guest *g, int64_t hold_ms, const struct deadline
 
 /* Let writes go on. Return: 0, also when nothing was held; as guest_sync(). */
 int guest_fsthaw(const struct guest *g, const struct deadline *d, struct err *e);
+
+/**
+ * guest_prepare() - Have the guest make itself small and still before its memory is saved
+ *
+ * It flushes, drops its caches and tells its disk what is free, each for a bounded time; file systems that cannot do that are
+ * passed over.
+ * Return: 0; -ENOTSUP an agent that does not know how; -EHOSTDOWN; -ETIMEDOUT; -ECANCELED; -EIO.
+ */
+int guest_prepare(const struct guest *g, const struct deadline *d, struct err *e);
 
 /* Ask the guest to shut down; it has begun when this returns 0. */
 int guest_shutdown(const struct guest *g, const struct deadline *d, struct err *e);

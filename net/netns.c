@@ -178,6 +178,21 @@ static int netns_sweep(const char *instance, bool (*wanted)(uint32_t serial, voi
 	return drop_unwanted(wanted, arg, e);
 }
 
+static int netns_drain(const struct slot *s, const struct deadline *d, struct err *e)
+{
+	(void)s;
+	(void)d;
+	(void)e;
+	return 0;
+}
+
+static int netns_undrain(const struct slot *s, struct err *e)
+{
+	(void)s;
+	(void)e;
+	return 0;
+}
+
 const struct slot_driver slot_netns = {
 	.name = "netns",
 	.is_user = false,
@@ -185,6 +200,8 @@ const struct slot_driver slot_netns = {
 	.init = netns_init,
 	.done = side_done,
 	.up = netns_up,
+	.drain = netns_drain,
+	.undrain = netns_undrain,
 	.down = netns_down,
 	.alive = netns_alive,
 	.sweep = netns_sweep,

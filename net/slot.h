@@ -69,6 +69,14 @@ struct slot_driver {
 		  struct err *e);
 
 	/**
+	 * drain() - Wait until nobody has a connection through the slot, new ones being refused; cut what is left when @d is over
+	 * Context: blocks; the slot is of no use for anything but the agent afterwards: down() follows, or undrain().
+	 * Return: 0, also when connections were cut; -ECANCELED; -EIO.
+	 */
+	int (*drain)(const struct slot *s, const struct deadline *d, struct err *e);
+	int (*undrain)(const struct slot *s, struct err *e); /* let connections in again */
+
+	/**
 	 * down() - Take it down; closes its descriptors
 	 * @s: from up(), or with @index and @serial set and both descriptors -1 after a crash of the daemon
 	 * Return: 0 when nothing is left, also when nothing was there; -EBUSY, -EIO: keep the slot as dirty.

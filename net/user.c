@@ -138,6 +138,21 @@ static int user_sweep(const char *instance, bool (*wanted)(uint32_t serial, void
 	return 0;
 }
 
+static int user_drain(const struct slot *s, const struct deadline *d, struct err *e)
+{
+	(void)s;
+	(void)d;
+	(void)e;
+	return 0;
+}
+
+static int user_undrain(const struct slot *s, struct err *e)
+{
+	(void)s;
+	(void)e;
+	return 0;
+}
+
 const struct slot_driver slot_user = {
 	.name = "user",
 	.is_user = true,
@@ -145,6 +160,8 @@ const struct slot_driver slot_user = {
 	.init = user_init,
 	.done = user_done,
 	.up = user_up,
+	.drain = user_drain,
+	.undrain = user_undrain,
 	.down = user_down,
 	.alive = user_alive,
 	.sweep = user_sweep,

@@ -96,7 +96,7 @@ static void act_stopped(struct sbx *s, const struct room_news *news, bool stands
 	if (r == 0)
 		r = room_grow(s, d, &e);
 	if (r == 0)
-		r = host.vm->thaw(s->vm, d, &e);
+		r = vm_driver_of(s->vm)->thaw(s->vm, d, &e);
 	if (r < 0)
 		stay(s, e.code, e.text);
 	else if (stands || news->usage.health != VOLUME_WELL)
@@ -112,12 +112,12 @@ static int act(struct sbx *s, struct err *e)
 	int r = 0;
 
 	if (s->vm && sbx_state(s) == SBX_RUNNING)
-		r = host.vm->disk_stopped(s->vm, &d, &stands, e);
+		r = vm_driver_of(s->vm)->disk_stopped(s->vm, &d, &stands, e);
 	room_news(s, stands, &news);
 	if (!s->vm || sbx_state(s) != SBX_RUNNING)
 		return 0; /* thaw looks after itself */
 	if (r == 0 && !stands)
-		r = host.vm->freeze(s->vm, &d, e);
+		r = vm_driver_of(s->vm)->freeze(s->vm, &d, e);
 	if (r < 0)
 		return r; /* the VMM has ended, which is seen to elsewhere, or does not answer */
 	act_stopped(s, &news, stands, &d);
@@ -132,12 +132,12 @@ int disk_full_later(struct sbx *s, struct err *e)
 int disk_full_shutdown(struct sbx *s, bool frozen, const struct deadline *d, struct err *e)
 {
 	bool stands = frozen;
-	int r = frozen ? 0 : host.vm->disk_stopped(s->vm, d, &stands, e);
+	int r = frozen ? 0 : vm_driver_of(s->vm)->disk_stopped(s->vm, d, &stands, e);
 
 	if (r < 0 || !stands)
 		return r;
 	r = room_grow(s, d, e);
-	return r < 0 ? r : host.vm->thaw(s->vm, d, e);
+	return r < 0 ? r : vm_driver_of(s->vm)->thaw(s->vm, d, e);
 }
 
 int disk_full_adopt(struct sbx *s, const struct deadline *d, struct err *e)
@@ -148,14 +148,14 @@ int disk_full_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 
 	/* Its vCPUs stand too when a daemon died while its disk was being read: thaw is for both. */
 	if (s->was_frozen) /* perhaps not yet, or not any more: the daemon died over it */
-		return host.vm->freeze(s->vm, d, e);
-	r = host.vm->disk_stopped(s->vm, d, &stands, e);
+		return vm_driver_of(s->vm)->freeze(s->vm, d, e);
+	r = vm_driver_of(s->vm)->disk_stopped(s->vm, d, &stands, e);
 	if (r < 0)
 		return r;
 	if (stands)
 		r = room_grow(s, d, &why);
 	if (r == 0)
-		r = host.vm->thaw(s->vm, d, &why);
+		r = vm_driver_of(s->vm)->thaw(s->vm, d, &why);
 	if (r == 0)
 		return 0;
 	if (!stands)

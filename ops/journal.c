@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ops/journal.c - the journal's line: "level=4 slot=7 pid=123 start=456 boot=ID sum=HEX" */
+/* ops/journal.c - the journal's line: "level=4 slot=7 pid=123 start=456 boot=ID [resumed] sum=HEX" */
 #include "ops/journal.h"
 
 #include <errno.h>
@@ -43,8 +43,9 @@ int journal_write(const struct sbx *s, struct err *e)
 	pthread_once(&boot_id_once, boot_id_load);
 	memset(line, ' ', sizeof(line));
 	len = snprintf(line, sizeof(line),
-		       "level=%u slot=%" PRIu32 " pid=%d start=%" PRIu64 " boot=%s", s->level,
-		       s->slot.index, (int)s->vm_id.pid, s->vm_id.start, boot_id);
+		       "level=%u slot=%" PRIu32 " pid=%d start=%" PRIu64 " boot=%s%s", s->level,
+		       s->slot.index, (int)s->vm_id.pid, s->vm_id.start, boot_id,
+		       s->resumed ? " resumed" : "");
 	len += snprintf(line + len, sizeof(line) - (size_t)len, " sum=%08" PRIx32,
 			sum_of(line, (size_t)len));
 	line[len] = ' ';
@@ -81,6 +82,7 @@ int journal_read(const struct sbx *s, struct journal *ret, struct err *e)
 		   &ret->level, &ret->slot, &ret->vm.pid, &ret->vm.start, boot) != 5)
 		return err_set(e, EBADMSG, "its journal has another form");
 	/* NOLINTEND(cert-err34-c) */
+	ret->resumed = strstr(buf_text(&b), " resumed sum=") != NULL;
 	ret->same_boot = strcmp(boot, boot_id) == 0;
 	return 0;
 }

@@ -15,6 +15,7 @@ struct journal {
 	unsigned level;
 	uint32_t slot;     /* index; UINT32_MAX: none */
 	struct proc_id vm; /* pid 0: none, or not known yet */
+	bool resumed; /* the saved memory that the record names has gone on: until the record names none its disk may have changed */
 	bool same_boot; /* on reading: written since the host booted; processes, devices and links can exist only then */
 };
 

@@ -248,7 +248,7 @@ static void await_end(struct sbx *s, const struct deadline *d)
 		struct deadline soon = deadline_within(d, STOOD_MS);
 
 		if (proc_wait(vm_common(s->vm)->pidfd, &soon) != -ETIMEDOUT ||
-		    host.vm->disk_stopped(s->vm, d, &stands, NULL) < 0)
+		    vm_driver_of(s->vm)->disk_stopped(s->vm, d, &stands, NULL) < 0)
 			return; /* over or cancelled, or it does not answer: force comes next */
 	}
 }
@@ -292,7 +292,7 @@ int lifecycle_kill(struct sbx *s, struct err *e)
 
 int lifecycle_freeze(struct sbx *s, const struct deadline *d, struct err *e)
 {
-	int r = host.vm->freeze(s->vm, d, e);
+	int r = vm_driver_of(s->vm)->freeze(s->vm, d, e);
 
 	if (r < 0)
 		return r;
@@ -307,7 +307,7 @@ int lifecycle_thaw(struct sbx *s, const struct deadline *d, struct err *e)
 	int r = room_grow(s, d, e);
 
 	if (r == 0)
-		r = host.vm->thaw(s->vm, d, e);
+		r = vm_driver_of(s->vm)->thaw(s->vm, d, e);
 	if (r < 0)
 		return r;
 	set_exit_reason(s, ""); /* disk-full, perhaps */

@@ -54,7 +54,7 @@ static int stop_vcpus(struct sbx *s, const struct deadline *d, struct err *e)
 	struct deadline soon = deadline_within(d, STOP_MS);
 	int r = fault_point("quiesce-stop", &soon, e);
 
-	return r < 0 ? r : host.vm->freeze(s->vm, &soon, e);
+	return r < 0 ? r : vm_driver_of(s->vm)->freeze(s->vm, &soon, e);
 }
 
 static void say_not_flushed(const char *why, struct buf *out)
@@ -118,7 +118,7 @@ int quiesce_end(struct sbx *s, const struct quiesce *q, struct err *e)
 	if (q->stopped) {
 		r = fault_point("quiesce-go", &d, &why);
 		if (r == 0)
-			r = host.vm->thaw(s->vm, &d, &why);
+			r = vm_driver_of(s->vm)->thaw(s->vm, &d, &why);
 	}
 	if (r < 0) {
 		(void)err_wrap(&why, "its vCPUs do not go on after its disk was read; try thaw");

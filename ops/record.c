@@ -12,7 +12,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "ops/config-json.h"
+#include "ops/memory.h"
 #include "storage/volume.h"
+#include "vm/vm.h"
 
 enum {
 	RECORD_MAX_BYTES = 4 << 20, /* settings of one sandbox */
@@ -23,7 +25,7 @@ static const char *const known[] = {
 	"name",       "uid",        "gid",     "mode",        "template",
 	"created_ms", "started_ms", "state",   "exit_reason", "last_error",
 	"token",      "gone",       "storage", "data",        "snapshot_parent",
-	"config"};
+	"memory",     "vmm",        "config"};
 
 /* What the level in the journal does not tell. */
 static const char *lasting_state(const struct sbx *s)
@@ -52,6 +54,8 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_int(o, "data_mb", (int64_t)s->data_mib);
 	r = r ? r : json_add_text(o, "snapshot_parent", s->snapshot_parent);
 	r = r ? r : json_add_bool(o, "gone", s->gone);
+	r = r ? r : memory_add_json(&s->memory, o);
+	r = r ? r : json_add_text(o, "vmm", s->vmm ? s->vmm->name : NULL);
 	return r ? r : config_add_json(&s->config, o);
 }
 
@@ -179,6 +183,8 @@ int record_load(struct sbx *s, struct err *e)
 	if (s->data_dir[0] && (strncmp(s->data_dir, "data.", 5) != 0 ||
 			       strspn(s->data_dir + 5, "0123456789") != strlen(s->data_dir + 5)))
 		return err_set(e, EBADMSG, "its record names a directory that is none of its own");
+	memory_from_json(o, &s->memory);
+	s->vmm = vm_driver_named(json_text_at(o, "vmm", ""));
 	s->gone = json_bool_at(o, "gone", false);
 	s->state = strcmp(json_text_at(o, "state", ""), "error") == 0 ? SBX_ERROR : SBX_CREATED;
 	s->was_frozen = strcmp(json_text_at(o, "state", ""), "frozen") == 0;

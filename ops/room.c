@@ -244,14 +244,14 @@ static void let_on(struct look *l)
 	struct deadline d = deadline_in(GROW_MS, -1);
 	struct err e = {0};
 	bool stands = false;
-	int r = host.vm->disk_stopped(l->vm, &d, &stands, &e);
+	int r = vm_driver_of(l->vm)->disk_stopped(l->vm, &d, &stands, &e);
 
 	if (r == 0 && !stands)
 		return;
 	if (r == 0)
 		r = grow(l, &d, &e);
 	if (r == 0)
-		r = host.vm->thaw(l->vm, &d, &e);
+		r = vm_driver_of(l->vm)->thaw(l->vm, &d, &e);
 	if (r < 0 && !l->complained)
 		log_warning("serial %" PRIu32 ": its disk lets it stand: %s", l->s->serial, e.text);
 	l->complained = r < 0;
@@ -276,7 +276,7 @@ static void look_at(struct look *l, bool low)
 	enum sbx_state state = sbx_state(l->s);
 	struct volume_usage u = {0};
 
-	l->said |= host.vm->said(l->vm);
+	l->said |= vm_driver_of(l->vm)->said(l->vm);
 	if (l->store->usage(&l->data.volume, &u) == 0)
 		usage_note(l, &u);
 	if (l->said || low || u.health != VOLUME_WELL ||
@@ -290,7 +290,7 @@ static void stand_still(struct look *l)
 	struct deadline d = deadline_in(VMM_MS, -1);
 	struct err e = {0};
 
-	if (sbx_state(l->s) == SBX_RUNNING && host.vm->freeze(l->vm, &d, &e) < 0)
+	if (sbx_state(l->s) == SBX_RUNNING && vm_driver_of(l->vm)->freeze(l->vm, &d, &e) < 0)
 		log_warning("serial %" PRIu32 ": cannot stop it, though the disk is full: %s",
 			    l->s->serial, e.text);
 }

@@ -64,10 +64,24 @@ struct writer {
 	gid_t groups[64]; /* supplementary */
 };
 
+/* A guest's memory and devices, saved: what goes with the directory that a VMM's driver wrote them to; ops/memory.h. */
+struct memory_saved {
+	char dir[16]; /* below the directory of whose it is; "": there is none */
+	char vmm[24]; /* the driver that wrote it */
+	char net[8];  /* the kind of network that the guest had */
+	unsigned vcpus;
+	uint64_t mib;
+	char token[GUEST_TOKEN_SIZE]; /* that its agent obeys */
+	bool foreign; /* saved of another sandbox, or before this one was made: its identity is made new when it goes on */
+	bool shared;  /* its memory is to be mapped privately rather than copied */
+	bool stale;   /* its disk has been written to since: it must not go on */
+};
+
 struct snapshot;
 struct volume;
 struct volume_driver;
 struct vm;
+struct vm_driver;
 struct template_version;
 
 /* Somebody who waits for a change of a sandbox: an eventfd that each change adds to. */
@@ -102,6 +116,8 @@ struct sbx {
 		[16]; /* [lock], changed with the turn; of its disk's data, below dir: data.h; "" for dir itself */
 	uint64_t
 		data_mib; /* [lock], changed with the turn; the largest disk that its data was one of; 0: not known */
+	struct memory_saved
+		memory; /* [lock], changed with the turn; of a paused one, or one in error: ops/memory.h */
 	struct snapshot *snapshots;             /* [lock] oldest first; snapshot.h; owned */
 	char snapshot_parent[NAME_MAX_LEN + 1]; /* [lock] the one that it goes on from; "" none */
 	int64_t created_ms, started_ms, active_ms; /* [lock] wall clock, 0: never */
@@ -129,10 +145,12 @@ struct sbx {
 	bool damaged;   /* its record could not be read; constant; nothing but destroy touches it */
 	unsigned level; /* [turn] steps [0, level) may hold something; ops/journal.h */
 	const struct volume_driver
-		*store;          /* [lock] of its data, changed with the turn; NULL: it has none */
-	struct volume *volume;   /* [turn] */
-	struct slot slot;        /* [turn] index 0xffffffff: none */
-	struct vm *vm;           /* [turn] */
+		*store;        /* [lock] of its data, changed with the turn; NULL: it has none */
+	struct volume *volume; /* [turn] */
+	struct slot slot;      /* [turn] index 0xffffffff: none */
+	struct vm *vm;         /* [turn] */
+	const struct vm_driver *vmm; /* [lock] of its VM, changed with the turn; NULL: not chosen */
+	bool resumed; /* [turn] the saved memory of its record has gone on: the disk may have changed since; journal.h */
 	struct proc_id vm_id;    /* [turn] */
 	uint64_t promised_mib;   /* [turn] memory counted for it in host.c */
 	uint64_t promised_bytes; /* disk counted for it: room-space.c */

@@ -24,6 +24,7 @@
 #include "ops/slots.h"
 #include "ops/steps-private.h"
 #include "ops/template.h"
+#include "ops/vmm.h"
 #include "ops/watch.h"
 
 enum {
@@ -206,7 +207,6 @@ static void vm_spec_fill(struct sbx *s, struct vm_spec *spec)
 	spec->vcpus = (unsigned)config_number(&s->config, &v->defaults, CONFIG_VCPUS);
 	spec->memory_mib = config_number(&s->config, &v->defaults, CONFIG_MEMORY_MB);
 	pthread_mutex_unlock(&s->lock);
-	spec->host = &host.vm_host;
 	spec->kernel = v->kernel;
 	spec->initrd = v->initrd;
 	spec->disk = volume_path(s->volume);
@@ -227,8 +227,13 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	AUTO_BUF cmdline = BUF_INIT;
 	int r = sbx_load_version(s, e);
 
+	if (r == 0)
+		r = vmm_choose(s, &spec.host, e);
 	if (r < 0)
 		return r;
+	pthread_mutex_lock(&s->lock);
+	s->vmm = spec.host->driver;
+	pthread_mutex_unlock(&s->lock);
 	run_dir_path(s, run_dir, sizeof(run_dir));
 	r = file_mkdirs(run_dir, 0700, e);
 	if (r < 0)
@@ -243,7 +248,7 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	spec.cgroup = cgroup[0] ? cgroup : NULL;
 	r = vm_files_open(s, &spec, e);
 	if (r == 0)
-		r = host.vm->start(&spec, d, &s->vm, e);
+		r = s->vmm->start(&spec, d, &s->vm, e);
 	fd_close(spec.console_fd);
 	fd_close(spec.stderr_fd);
 	if (r < 0)
@@ -257,6 +262,7 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 
 static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 {
+	const struct vm_driver *vmm = s->vmm ? s->vmm : host.vm;
 	char run_dir[128], name[32];
 	int r = 0;
 
@@ -269,13 +275,13 @@ static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 		(void)proc_find(host.vm_host.program, name, &s->vm_id); /* not found: none */
 	}
 	if (s->vm || s->vm_id.pid != 0)
-		r = step_check_driver(host.vm, host.vm_why, e);
+		r = step_check_driver(vmm, host.vm_why, e);
 	if (r == 0 && (s->vm || s->vm_id.pid != 0))
-		r = host.vm->kill(s->vm, &s->vm_id, run_dir, d, e);
+		r = vmm->kill(s->vm, &s->vm_id, run_dir, d, e);
 	if (r < 0)
 		return r;
 	if (s->vm)
-		host.vm->close(s->vm);
+		vm_driver_of(s->vm)->close(s->vm);
 	s->vm = NULL;
 	s->vm_id = (struct proc_id){0};
 	vm_show(s);
@@ -291,7 +297,7 @@ static int vm_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 	run_dir_path(s, run_dir, sizeof(run_dir));
 	if (s->vm_id.pid == 0)
 		return err_set(e, ESRCH, "its virtual machine was not known yet");
-	r = host.vm->open(&s->vm_id, run_dir, d, &s->vm, e);
+	r = (s->vmm ? s->vmm : host.vm)->open(&s->vm_id, run_dir, d, &s->vm, e);
 	if (r == 0)
 		vm_show(s);
 	return r;

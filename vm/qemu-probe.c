@@ -135,7 +135,7 @@ static int check_machine(const struct vm_host *host, struct err *e)
 
 int qemu_probe(enum vm_accel want, struct vm_host *ret, struct err *e)
 {
-	struct vm_host host = {.accel = VM_ACCEL_TCG};
+	struct vm_host host = {.driver = &qemu_driver, .accel = VM_ACCEL_TCG};
 	int r = find_program(host.program, sizeof(host.program), e);
 
 	if (r == 0)

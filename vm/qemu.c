@@ -375,6 +375,8 @@ static int qemu_start(const struct vm_spec *spec, const struct deadline *d, stru
 
 	if (!vm)
 		return e ? -e->code : -ENOMEM;
+	vm->common.vcpus = spec->vcpus;
+	vm->common.memory_mib = spec->memory_mib;
 	r = start_in(vm, spec, e);
 	if (r == 0)
 		r = await_running(vm, d, e);
@@ -422,6 +424,9 @@ const struct vm_driver qemu_driver = {
 	.close = qemu_close,
 	.freeze = qemu_freeze,
 	.thaw = qemu_thaw,
+	.save = qemu_save,
+	.check_saved = qemu_check_saved,
+	.balloon = qemu_balloon,
 	.said = qemu_said,
 	.disk_stopped = qemu_disk_stopped,
 	.kill = qemu_kill,

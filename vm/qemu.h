@@ -13,6 +13,12 @@ extern const struct vm_driver qemu_driver;
 /* vm/qemu-probe.c: the driver's probe(). */
 int qemu_probe(enum vm_accel want, struct vm_host *ret, struct err *e);
 
+/* vm/qemu-save.c: the driver's save(), check_saved() and balloon(). */
+int qemu_save(struct vm *vm, const struct vm_saved *to, const struct deadline *d, struct err *e);
+int qemu_check_saved(const struct vm_spec *spec, struct err *e);
+int qemu_balloon(struct vm *vm, uint64_t keep_mib, const struct deadline *d, uint64_t *ret_mib,
+		 struct err *e);
+
 /* The driver's names below run_dir: a control socket, and the two ends of a "pipe" character device. */
 #define QEMU_QMP_SOCKET "qmp.sock"
 #define QEMU_SERIAL     "serial"

@@ -3,6 +3,7 @@
 #include "vm/vm.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "vm/qemu.h"
 
@@ -25,7 +26,20 @@ const struct vm_common *vm_common(const struct vm *vm)
 	return (const struct vm_common *)vm;
 }
 
+const struct vm_driver *vm_driver_of(const struct vm *vm)
+{
+	return vm_common(vm)->driver;
+}
+
+const struct vm_driver *vm_driver_named(const char *name)
+{
+	for (int i = 0; vm_drivers[i]; i++)
+		if (strcmp(vm_drivers[i]->name, name) == 0)
+			return vm_drivers[i];
+	return NULL;
+}
+
 enum vm_end vm_ended(struct vm *vm)
 {
-	return vm_common(vm)->driver->ended(vm);
+	return vm_driver_of(vm)->ended(vm);
 }

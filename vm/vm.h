@@ -33,17 +33,37 @@ enum vm_net_kind {
 	VM_NET_USER, /* the VMM's own user-mode network, host_addr:host_port leads to the guest's agent port */
 };
 
+struct vm_driver;
+
 /* What a host can do, found once at start by the driver's probe. */
 struct vm_host {
-	enum vm_accel accel; /* KVM or TCG */
-	char accel_why[256]; /* one line for .status: why this one */
-	char program[256];   /* path of the VMM */
+	const struct vm_driver *driver; /* whose probe it was */
+	enum vm_accel accel;            /* KVM or TCG */
+	char accel_why[256];            /* one line for .status: why this one */
+	char program[256];              /* path of the VMM */
 	char version[64]; /* of the VMM with its package, such as "7.2.22 (Debian 1:7.2+dfsg-7)" */
 	uint32_t tsc_khz; /* of the host, for tsc_early_khz= under TCG; 0: not known */
 };
 
+/* Where the memory of a guest that goes on comes from. */
+enum vm_memory {
+	VM_MEMORY_OWN, /* a copy of its own: it can be saved again cheaply, and gives back what its guest frees */
+	VM_MEMORY_SHARED, /* the saved file itself, mapped privately: pages come as they are touched, the file never changes. For
+			   * those that are thrown away: saving one again writes all of its memory */
+};
+
+/* What save() wrote, to go on from. */
+struct vm_saved {
+	const char *dir; /* absolute path of the directory */
+	int dir_fd;      /* the same, open; borrowed */
+	enum vm_memory memory;
+};
+
 struct vm_spec {
-	const char *name; /* for the process title only, such as "sbxab12-1f" */
+	const struct vm_saved *
+		saved; /* NULL: boot. Else go on from there: kernel, initrd and cmdline are not looked at */
+	const char *template; /* NAME@DIGEST12, for the manifest: which kernel the guest runs */
+	const char *name;     /* for the process title only, such as "sbxab12-1f" */
 	const struct vm_host *host;
 	unsigned vcpus;
 	uint64_t memory_mib;
@@ -97,9 +117,13 @@ struct vm_driver {
 
 	/**
 	 * start() - Start a VMM and let its guest run
+	 *
+	 * With @spec->saved the guest is loaded instead, and its vCPUs stand when this returns: thaw() lets it go on. Until then it has
+	 * not written anything.
 	 * Owner:  @ret_vm is the caller's, to be given to close() in the end; a failed call leaves no process and no
 	 *         socket behind.
-	 * Return: 0; -ENOTSUP no program; -EIO with the VMM's last words; -ETIMEDOUT; -ECANCELED.
+	 * Return: 0; -ENOTSUP no program, or what is saved is not for this host (check_saved()); -EBADMSG what is saved is
+	 *         damaged; -EIO with the VMM's last words; -ETIMEDOUT; -ECANCELED.
 	 */
 	int (*start)(const struct vm_spec *spec, const struct deadline *d, struct vm **ret_vm,
 		     struct err *e);
@@ -118,6 +142,34 @@ struct vm_driver {
 	/* Stop and go on with the vCPUs. Return: 0, also when already so; -EIO; -ETIMEDOUT. */
 	int (*freeze)(struct vm *vm, const struct deadline *d, struct err *e);
 	int (*thaw)(struct vm *vm, const struct deadline *d, struct err *e);
+
+	/**
+	 * save() - Write memory, devices and a manifest of what they fit to, durably
+	 * @to: an empty directory; its files are never changed afterwards, and may be shared by hard links
+	 *
+	 * Context: blocks; vCPUs stopped by freeze(). They stay so, and thaw() goes on with it, whatever the result. Pages of zeroes take
+	 *          no room.
+	 * Return: 0; -ENOSPC; -ENOTSUP; -ETIMEDOUT; -ECANCELED; -EIO. What is left in @to is the caller's to remove.
+	 */
+	int (*save)(struct vm *vm, const struct vm_saved *to, const struct deadline *d,
+		    struct err *e);
+
+	/**
+	 * check_saved() - Would start() with this spec take what is saved there, as far as can be told without a VMM?
+	 * Return: 0; -ENOTSUP what differs (program's version, accelerator, CPU, vCPUs, memory, devices, network); -EBADMSG damaged; -ENOENT
+	 *         nothing is saved there.
+	 */
+	int (*check_saved)(const struct vm_spec *spec, struct err *e);
+
+	/**
+	 * balloon() - Have the guest keep no more than @keep_mib of its memory; all of it: gives everything back
+	 * @ret_mib: what it has now; NULL allowed
+	 * Context: waits for the device's events until the guest has done it, has not moved for a second, or @d is over; the
+	 *          balloon stays where it was asked to go.
+	 * Return: 0, also when the guest gives less; -ENOTSUP; -EIO; -ECANCELED.
+	 */
+	int (*balloon)(struct vm *vm, uint64_t keep_mib, const struct deadline *d,
+		       uint64_t *ret_mib, struct err *e);
 
 	/**
 	 * said() - What has the VMM said since the last call?
@@ -146,6 +198,8 @@ struct vm_driver {
 struct vm_common {
 	const struct vm_driver *driver;
 	struct proc_id id;
+	unsigned vcpus; /* of the guest, as it was started: settings may have changed since */
+	uint64_t memory_mib;
 	int pidfd; /* readable when the VMM has ended; owned */
 	int events; /* readable when the VMM may have said something; -1: never (any more); borrowed by all */
 	int console; /* write only, non-blocking: the guest's serial input, -1: none; what the guest writes is in the log
@@ -153,6 +207,12 @@ struct vm_common {
 };
 
 const struct vm_common *vm_common(const struct vm *vm);
+
+/* Whose it is. */
+const struct vm_driver *vm_driver_of(const struct vm *vm);
+
+/* The driver of that name, as records have it; NULL: there is none. */
+const struct vm_driver *vm_driver_named(const char *name);
 
 /* What the driver heard of the end; call after pidfd became readable and before close(). */
 enum vm_end vm_ended(struct vm *vm);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/vmm.h - which VMM a sandbox's guest runs in */
+#ifndef SBXFS_OPS_VMM_H
+#define SBXFS_OPS_VMM_H
+
+#include "ops/sbx.h"
+#include "vm/vm.h"
+
+/**
+ * vmm_choose() - The VMM that a start, or the going on of saved memory, takes
+ * @s: with the turn; saved memory goes on in the VMM that wrote it, else the setting vmm decides
+ * Return: 0 and @ret, constant; -ENOTSUP this host has it not: how to get it.
+ */
+int vmm_choose(struct sbx *s, const struct vm_host **ret, struct err *e);
+
+/* What the probe found of it; NULL: it does not work here. */
+const struct vm_host *vmm_host(const struct vm_driver *driver);
+
+#endif
