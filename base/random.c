@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* base/random.c - unpredictable text */
+/* base/random.c - unpredictable bytes and text */
 #include "base/random.h"
 
 #include <errno.h>
@@ -9,8 +9,7 @@ enum {
 	PIECE = 64, /* bytes taken at once; the kernel gives up to 256 whole */
 };
 
-/* Fill @bytes. Return: 0; -EIO. */
-static int take(unsigned char *bytes, size_t len)
+int random_bytes(unsigned char *bytes, size_t len)
 {
 	while (len > 0) {
 		ssize_t n = getrandom(bytes, len, 0);
@@ -34,7 +33,7 @@ int random_hex(char *text, size_t bytes)
 	while (bytes > 0) {
 		size_t n = bytes < PIECE ? bytes : PIECE;
 
-		if (take(piece, n) < 0)
+		if (random_bytes(piece, n) < 0)
 			return -EIO;
 		/* cppcheck-suppress knownConditionTrueFalse; n is at least 1 here */
 		for (size_t i = 0; i < n; i++) {
@@ -56,7 +55,7 @@ int random_base32(char *text, size_t len)
 	while (len > 0) {
 		size_t n = len < PIECE ? len : PIECE;
 
-		if (take(piece, n) < 0)
+		if (random_bytes(piece, n) < 0)
 			return -EIO;
 		/* cppcheck-suppress knownConditionTrueFalse; n is at least 1 here */
 		for (size_t i = 0; i < n; i++)

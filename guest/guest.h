@@ -36,6 +36,8 @@ struct guest_setup {
 	const char *
 		token; /* to be obeyed from now on, the guest's being the present one; NULL: the guest's own */
 	bool resumed; /* it stood still until now: step its clock however far it is, and make its random numbers new */
+	const char *
+		life; /* with resumed: a name of this going on, so that a repeat counts as one; NULL: each call is another */
 	const char *machine_id; /* 32 hexadecimal digits for /etc/machine-id; NULL: leave it */
 };
 
@@ -48,8 +50,10 @@ struct guest_facts {
 int guest_health(const struct guest *g, const struct deadline *d, struct err *e);
 
 /**
- * guest_init() - The first /init: hand over the token, set clock, hostname, resolver, environment
- * @g: with the new token; sent as the token to set
+ * guest_init() - Hand over the token, set clock, hostname, resolver, environment
+ * @g: its token is the one to set, unless @s has another: then it is the one that the agent obeys until now
+ *
+ * May be repeated with the same arguments when no answer came: an agent that obeys the token of @s already takes it as well.
  * Return: 0 and @ret_facts; -EIO when the agent already obeys another token; -ETIMEDOUT; -ECANCELED; -EHOSTDOWN.
  */
 int guest_init(const struct guest *g, const struct guest_setup *s, const struct deadline *d,

@@ -4,6 +4,9 @@
  * How it works: the agent says on the console that it listens. The console's log growing is an event to
  * wait for together with the VMM's end, and what is read there only a hint: the guest may print what it likes, so what counts is the answer to our
  * /health and /init. Should the hint be missed, it is asked anyway every READY_ASK_MS.
+ *
+ * A guest that goes on from saved memory prints nothing, and answers as soon as its vCPUs run: it is asked at once, and again after
+ * waits that grow. The first requests may be lost, so each gets little time to begin with.
  */
 #include "ops/ready.h"
 
@@ -18,12 +21,24 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/random.h"
 #include "ops/host.h"
+#include "ops/record.h"
 #include "ops/steps.h"
 #include "ops/template.h"
 
 enum {
 	READY_ASK_MS = 500,
+	RESUMED_WAIT_MS =
+		2, /* between the first questions to a guest that goes on; then twice as long ... */
+	RESUMED_WAIT_MAX_MS = 100, /* ... up to this */
+	RESUMED_ASK_MS =
+		25, /* for the first answer; then twice as long; guest_health() has a limit of its own */
+	RESUMED_INIT_MS = 5000, /* for the answer to /init before it is asked again */
+	RESUMED_BALLOON_MS =
+		20, /* its VMM only has to be told; the guest takes its memory back meanwhile */
+	LIFE_BYTES = 16,
+	MACHINE_ID_BYTES = 16,
 	READY_CHUNK = 4096,      /* bytes of console read at once */
 	TAIL_MAX_BYTES = 16384,  /* of console.log looked at for the last lines */
 	TAIL_SHOWN_BYTES = 2048, /* of them in a reply */
@@ -183,23 +198,24 @@ static void env_free(char **env)
 	free(env);
 }
 
-static int agent_init(struct sbx *s, const struct guest *g, const struct deadline *d, struct err *e)
+/* What the agent is told; @setup has what goes beyond the settings. */
+static int agent_init(struct sbx *s, const struct guest *g, struct guest_setup *setup,
+		      const struct deadline *d, struct err *e)
 {
 	const struct template_version *v = s->version;
 	struct guest_facts facts = {0};
-	struct guest_setup setup = {0};
 	char name[NAME_MAX_LEN + 1], **env = NULL;
 	int r = env_make(s, &env);
 
 	sbx_name(s, name);
-	setup.hostname = name;
-	setup.env = (const char *const *)env;
-	setup.user = config_effective(&s->config, &v->defaults, CONFIG_USER);
-	setup.cwd = config_effective(&s->config, &v->defaults, CONFIG_CWD);
-	if (setup.cwd[0] == '\0')
-		setup.cwd = NULL;
-	setup.dns = s->slot.dns;
-	r = r < 0 ? err_set(e, ENOMEM, "no memory") : guest_init(g, &setup, d, &facts, e);
+	setup->hostname = name;
+	setup->env = (const char *const *)env;
+	setup->user = config_effective(&s->config, &v->defaults, CONFIG_USER);
+	setup->cwd = config_effective(&s->config, &v->defaults, CONFIG_CWD);
+	if (setup->cwd[0] == '\0')
+		setup->cwd = NULL;
+	setup->dns = s->slot.dns;
+	r = r < 0 ? err_set(e, ENOMEM, "no memory") : guest_init(g, setup, d, &facts, e);
 	env_free(env);
 	if (r < 0)
 		return r;
@@ -212,10 +228,11 @@ static int agent_init(struct sbx *s, const struct guest *g, const struct deadlin
 int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct guest g = sbx_agent(s);
+	struct guest_setup setup = {0};
 	int r = wait_health(s, &g, d, e);
 
 	if (r == 0)
-		r = agent_init(s, &g, d, e);
+		r = agent_init(s, &g, &setup, d, e);
 	if (r == 0)
 		console_keep(s);
 	return r;
@@ -224,13 +241,107 @@ int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
 int ready_again(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct guest g = sbx_agent(s);
+	struct guest_setup setup = {0};
 	int r = guest_health(&g, d, e);
 
 	if (r < 0)
 		return r;
 	/* Held by a daemon that died over it, the guest could not write what /init sets; an agent without it holds nothing. */
 	(void)guest_fsthaw(&g, d, NULL);
-	r = agent_init(s, &g, d, e);
+	r = agent_init(s, &g, &setup, d, e);
+	if (r == 0)
+		console_keep(s);
+	return r;
+}
+
+/* ---- going on from saved memory ------------------------------------------------------------------ */
+
+/* A token that its guest does not obey yet, in the record first. One of an earlier try is kept: the guest may obey it by now. */
+static int token_renew(struct sbx *s, struct err *e)
+{
+	char token[GUEST_TOKEN_SIZE];
+
+	if (s->token[0] && (!s->memory.foreign || strcmp(s->token, s->memory.token) != 0))
+		return 0;
+	if (random_hex(token, (GUEST_TOKEN_SIZE - 1) / 2) < 0)
+		return err_set(e, EIO, "the kernel gives no random bytes");
+	pthread_mutex_lock(&s->lock);
+	memcpy(s->token, token, sizeof(token));
+	pthread_mutex_unlock(&s->lock);
+	return record_save(s, e);
+}
+
+/* Ask until it answers. The waits in between end with the VMM. */
+static int wait_resumed(struct sbx *s, const struct guest *g, const struct deadline *d,
+			struct err *e)
+{
+	struct pollfd fd = {.fd = vm_common(s->vm)->pidfd, .events = POLLIN};
+	int wait_ms = RESUMED_WAIT_MS, ask_ms = RESUMED_ASK_MS;
+
+	for (;;) {
+		struct deadline ask = deadline_within(d, ask_ms);
+		struct deadline wait;
+		int r = guest_health(g, &ask, NULL);
+
+		if (r != -EHOSTDOWN)
+			return r;
+		wait = deadline_within(d, wait_ms);
+		r = deadline_poll(&wait, &fd, 1);
+		if (r > 0)
+			return err_set(e, EIO,
+				       "the virtual machine ended before its agent answered");
+		if (r != -ETIMEDOUT || deadline_left_ms(d) == 0)
+			return r;
+		if (wait_ms < RESUMED_WAIT_MAX_MS)
+			wait_ms = wait_ms * 2 < RESUMED_WAIT_MAX_MS ? wait_ms * 2
+								    : RESUMED_WAIT_MAX_MS;
+		if (ask_ms < READY_ASK_MS)
+			ask_ms *= 2;
+	}
+}
+
+/* Again while no answer comes: an agent that has heard all of it takes it once more. */
+static int init_resumed(struct sbx *s, struct guest_setup *setup, const struct deadline *d,
+			struct err *e)
+{
+	struct guest g = sbx_agent(s);
+	int r;
+
+	if (s->memory.token[0])
+		g.token = s->memory.token;
+	do {
+		struct deadline soon;
+
+		r = wait_resumed(s, &g, d, e);
+		if (r < 0)
+			return r;
+		soon = deadline_within(d, RESUMED_INIT_MS);
+		r = agent_init(s, &g, setup, &soon, e);
+	} while (r == -EHOSTDOWN || (r == -ETIMEDOUT && deadline_left_ms(d) != 0));
+	return r;
+}
+
+int ready_resumed(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct deadline soon = deadline_within(d, RESUMED_BALLOON_MS);
+	char life[2 * LIFE_BYTES + 1], machine_id[2 * MACHINE_ID_BYTES + 1];
+	struct guest_setup setup = {.resumed = true, .life = life};
+	int r = token_renew(s, e);
+
+	if (r < 0)
+		return r;
+	if (random_hex(life, LIFE_BYTES) < 0 || random_hex(machine_id, MACHINE_ID_BYTES) < 0)
+		return err_set(e, EIO, "the kernel gives no random bytes");
+	if (s->memory.foreign)
+		setup.machine_id = machine_id;
+	setup.token = s->token;
+	/* Best effort: a VM without a balloon has nothing to give back. */
+	(void)vm_driver_of(s->vm)->balloon(s->vm, vm_common(s->vm)->memory_mib, &soon, NULL, NULL);
+	r = init_resumed(s, &setup, d, e);
+	if (r == -ETIMEDOUT)
+		return err_set(e, ETIMEDOUT, "the guest's agent did not answer in time");
+	if (r == -ECANCELED)
+		return err_set(e, ECANCELED, "cancelled while the guest went on");
 	if (r == 0)
 		console_keep(s);
 	return r;

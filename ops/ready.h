@@ -15,6 +15,17 @@
  */
 int ready_wait(struct sbx *s, const struct deadline *d, struct err *e);
 
+/**
+ * ready_resumed() - As ready_wait() for a guest that goes on from saved memory (s->memory, which still says how it was saved)
+ * @s: with the turn, its VM thawed
+ *
+ * A guest of foreign memory gets a new token, name and machine id. The record knows the new token (s->token) before the guest
+ * does, and s->memory.token stays: until this has returned 0 the guest may obey either. So memory that is saved anew after a failure
+ * keeps foreign and token of the old, and the call can be repeated on it.
+ * Return: as ready_wait(); -EIO also when the record cannot be written.
+ */
+int ready_resumed(struct sbx *s, const struct deadline *d, struct err *e);
+
 /* As ready_wait() for a guest whose agent answered an earlier daemon: it has the token already. */
 int ready_again(struct sbx *s, const struct deadline *d, struct err *e);
 
