@@ -8,7 +8,7 @@
 # where that path exists: mmio devices of ACPI (QEMU's microvm), or a PCI bus (everything else). Without pvpanic
 # a panic looks like a reset.
 MODULES='virtio_mmio=/sys/bus/acpi/devices/LNRO0005:00 virtio_pci=/sys/devices/pci0000:00
-	virtio_blk virtio_net virtio-rng virtio_balloon pvpanic-mmio'
+	virtio_blk virtio_net virtio-rng virtio_balloon pvpanic-mmio pvpanic-pci=/sys/devices/pci0000:00'
 KERNEL_PACKAGE=linux-image-cloud-amd64
 
 # ---- the cache ---------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ ok "help" make --help
 if make --dir tiny --size 8 real >log 2>&1; then
 	is "Debian's kernel is unpacked" "$(head -c 4 real/kernel | tail -c 3)" ELF
 	cpio -i --quiet --to-stdout modules/order <real/initrd | cut -d ' ' -f 1 >order
-	for m in virtio_mmio virtio_pci virtio_blk virtio_net virtio-rng virtio_balloon pvpanic-mmio; do
+	for m in virtio_mmio virtio_pci virtio_blk virtio_net virtio-rng virtio_balloon pvpanic-mmio pvpanic-pci; do
 		ok "$m is in the initramfs" grep -qx "$m.ko" order
 	done
 	is "what virtio needs comes first" "$(head -n 2 order | tr '\n' ' ')" "virtio_ring.ko virtio.ko "
