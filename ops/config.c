@@ -76,6 +76,13 @@ static int check_cwd(const char *value, struct err *e)
 	return value[0] == '/' ? 0 : err_set(e, EINVAL, "cwd=%s is not an absolute path", value);
 }
 
+static int check_warm(const char *value, struct err *e)
+{
+	if (strcmp(value, "auto") == 0 || strcmp(value, "no") == 0)
+		return 0;
+	return err_set(e, EINVAL, "warm=%s is not auto or no", value);
+}
+
 /* clang-format off */
 const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_TEMPLATE]  = { "template",  "default", "what it is made from; pinned at the first start", check_template, true },
@@ -86,6 +93,7 @@ const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_PROTECT]   = { "protect",   "no",      "yes: destroy and rmdir are refused",              check_protect,  false },
 	[CONFIG_USER]      = { "user",      "root",    "who runs commands in the guest",                  check_user,     true },
 	[CONFIG_CWD]       = { "cwd",       "",        "where commands run in the guest; empty: the user's home", check_cwd, true },
+	[CONFIG_WARM]      = { "warm",      "auto",    "no: the first start boots, also where its template has a memory to go on from", check_warm, false },
 };
 /* clang-format on */
 

@@ -15,7 +15,10 @@ enum {
 	SETTINGS_MAX_BYTES = 1 << 20, /* of the file */
 };
 
-struct settings settings = {.memory_overcommit_pct = 100};
+struct settings settings = {.memory_overcommit_pct = 100, .warm = SETTING_AUTO};
+
+static const char *const switch_words[] = {
+	[SETTING_NO] = "no", [SETTING_AUTO] = "auto", [SETTING_AUTO + 1] = NULL};
 
 /* clang-format off */
 static const struct row {
@@ -23,13 +26,16 @@ static const struct row {
 	uint64_t *value;
 	uint64_t min, max;
 	const char *what; /* for a message: it is … */
+	const char *const *words; /* in the place of numbers: of 0, 1, …; NULL-terminated */
 } rows[] = {
 	{ "disk_overcommit",   &settings.disk_overcommit_pct,   0, 1000000,
-	  "percent of the file system, 0 to 1000000, 0 to go by its size" },
+	  "percent of the file system, 0 to 1000000, 0 to go by its size", NULL },
 	{ "disk_reserve_mb",   &settings.disk_reserve_mb,       0, UINT32_MAX,
-	  "MiB, 0 to 4294967295, 0 to go by the size of the file system" },
+	  "MiB, 0 to 4294967295, 0 to go by the size of the file system", NULL },
 	{ "memory_overcommit", &settings.memory_overcommit_pct, 1, 10000,
-	  "percent of the host's memory, 1 to 10000" },
+	  "percent of the host's memory, 1 to 10000", NULL },
+	{ "warm",              &settings.warm,                  0, 0,
+	  "auto or no", switch_words },
 };
 /* clang-format on */
 
@@ -53,6 +59,19 @@ static char *trim(char *text)
 	return text;
 }
 
+static int parse_value(const struct row *row, const char *value)
+{
+	if (!row->words)
+		return parse_u64(value, row->min, row->max, row->value);
+	for (uint64_t i = 0; row->words[i]; i++) {
+		if (strcmp(row->words[i], value) == 0) {
+			*row->value = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
 static int take_pair(struct place *at, const char *key, const char *value, struct err *e)
 {
 	size_t i = 0;
@@ -65,7 +84,7 @@ static int take_pair(struct place *at, const char *key, const char *value, struc
 	if (at->seen[i])
 		return err_set(e, EINVAL, "%s:%u: %s is given twice", at->path, at->line, key);
 	at->seen[i] = true;
-	if (parse_u64(value, rows[i].min, rows[i].max, rows[i].value) < 0)
+	if (parse_value(&rows[i], value) < 0)
 		return err_set(e, EINVAL, "%s:%u: %s=%s: it is %s", at->path, at->line, key, value,
 			       rows[i].what);
 	return 0;

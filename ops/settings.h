@@ -13,12 +13,17 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* Of settings that are words. */
+enum { SETTING_NO, SETTING_AUTO };
+
 struct settings {
 	uint64_t
 		disk_overcommit_pct; /* of the state directory's file system that may be promised to disks; 0: chosen by its size */
 	uint64_t disk_reserve_mb; /* of it that stays free; 0: chosen by its size */
 	uint64_t
 		memory_overcommit_pct; /* of the host's memory, less the reserve, that may be promised to guests */
+	uint64_t
+		warm; /* SETTING_NO: no memory image is made or used for warm starts; SETTING_AUTO */
 };
 
 extern struct settings settings; /* filled before there are threads */

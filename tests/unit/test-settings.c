@@ -55,11 +55,14 @@ static void test_good(void **state)
 	assert_int_equal(load("", 0, &e), 0);
 	assert_memory_equal(&settings, &defaults, sizeof(settings));
 #define TEXT                                                                                       \
-	"# ours\n\n  disk_overcommit = 150 \r\ndisk_reserve_mb=7\n\t# more\nmemory_overcommit=200"
+	"# ours\n\n  disk_overcommit = 150 \r\ndisk_reserve_mb=7\n\t# more\nmemory_overcommit=200\nwarm=no"
 	assert_int_equal(load(TEXT, strlen(TEXT), &e), 0);
 	assert_int_equal(settings.disk_overcommit_pct, 150);
 	assert_int_equal(settings.disk_reserve_mb, 7);
 	assert_int_equal(settings.memory_overcommit_pct, 200);
+	assert_int_equal(settings.warm, SETTING_NO);
+	assert_int_equal(load("warm = auto", strlen("warm = auto"), &e), 0);
+	assert_int_equal(settings.warm, SETTING_AUTO);
 }
 
 /* Each is refused with file and line. */
@@ -73,6 +76,8 @@ static void test_bad(void **state)
 		"disk_overcommit=-1",
 		"disk_reserve_mb=4294967296",
 		"memory_overcommit=0",
+		"warm=1",
+		"warm=yes",
 		"=5",
 		"disk_reserve_mb=1\n# \ndisk_reserve_mb=1",
 	};
@@ -110,7 +115,7 @@ static void test_dump(void **state)
 	(void)state;
 	settings_dump(&b);
 	assert_string_equal(buf_text(&b), "setting disk_overcommit\nsetting disk_reserve_mb\n"
-					  "setting memory_overcommit\n");
+					  "setting memory_overcommit\nsetting warm\n");
 	buf_done(&b);
 }
 
