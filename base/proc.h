@@ -22,7 +22,8 @@ enum {
 };
 
 struct proc_spec {
-	const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH; borrowed */
+	const char *const *argv; /* NULL-terminated; borrowed */
+	const char *program;     /* path of what is executed; NULL: argv[0], looked up in PATH */
 	int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null; borrowed */
 	const int *
 		fds; /* the child gets fds[i] as PROC_FD_FIRST + i, everything else closed; borrowed */

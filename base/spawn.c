@@ -200,10 +200,11 @@ static int plan_make(struct plan *p, struct err *e)
 {
 	const struct proc_spec *s = p->spec;
 	char procs[PATH_MAX];
-	int r = find_program(s->argv[0], p->path);
+	int r = find_program(s->program ? s->program : s->argv[0], p->path);
 
 	if (r < 0)
-		return err_set(e, -r, "there is no program %s in PATH; install it", s->argv[0]);
+		return err_set(e, -r, "there is no program %s in PATH; install it",
+			       s->program ? s->program : s->argv[0]);
 	if (s->fd_count > PROC_FDS_MAX)
 		return err_set(e, EINVAL, "%s cannot be given %u descriptors", s->argv[0],
 			       s->fd_count);
