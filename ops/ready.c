@@ -158,6 +158,7 @@ static void console_keep(struct sbx *s)
 		       0); /* -1 when there is none: no input then */
 
 	pthread_mutex_lock(&s->lock);
+	fd_close(s->console_fd); /* of a guest that was asked before */
 	s->console_fd = fd;
 	pthread_mutex_unlock(&s->lock);
 }
