@@ -28,6 +28,9 @@ void data_spec(struct sbx *s, struct data_spec *ret);
 void data_spec_done(struct data_spec *d);
 #define AUTO_DATA_SPEC __attribute__((cleanup(data_spec_done))) struct data_spec
 
+/* What tells later whether its data has been written to. Context: with the turn. */
+void data_stamp(struct sbx *s, struct data_stamp *ret);
+
 /**
  * data_make_dir() - Make an empty directory for other data of a sandbox, durably
  * @ret_name: what goes into s->data_dir

@@ -304,15 +304,16 @@ int host_init(const struct host_options *o, struct err *e)
 
 int host_down(struct err *e)
 {
-	const unsigned alive =
-		IN(SBX_RUNNING) | IN(SBX_FROZEN) | IN(SBX_STARTING) | IN(SBX_STOPPING);
+	const unsigned alive = IN(SBX_RUNNING) | IN(SBX_FROZEN) | IN(SBX_STARTING) |
+			       IN(SBX_STOPPING) | IN(SBX_RESUMING);
+	const unsigned passing = IN(SBX_STARTING) | IN(SBX_PAUSING) | IN(SBX_RESUMING);
 	uint32_t after = 0;
 	struct sbx *s;
 
 	atomic_store(&stopping, true);
 	while ((s = registry_next_any(after))) {
 		after = s->serial;
-		if (sbx_state(s) == SBX_STARTING)
+		if (passing & IN(sbx_state(s)))
 			lane_cancel(&s->lane, false);
 		sbx_put(s);
 	}

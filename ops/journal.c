@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ops/journal.c - the journal's line: "level=4 slot=7 pid=123 start=456 boot=ID [resumed] sum=HEX" */
+/* ops/journal.c - the journal's line: "level=4 slot=7 pid=123 start=456 boot=ID [resumed=DIR:BYTES:NS] [pausing] sum=HEX" */
 #include "ops/journal.h"
 
 #include <errno.h>
@@ -31,6 +31,26 @@ static void boot_id_load(void)
 		(void)snprintf(boot_id, sizeof(boot_id), "%.36s", buf_text(&b));
 }
 
+static int put_resumed(const struct sbx *s, char *line, size_t size)
+{
+	return snprintf(line, size, " resumed=%s:%" PRIu64 ":%" PRId64,
+			s->memory.dir[0] ? s->memory.dir : "-", s->resumed_data.bytes,
+			s->resumed_data.mtime_ns);
+}
+
+static void get_resumed(const char *line, struct journal *ret)
+{
+	const char *at = strstr(line, " resumed=");
+
+	/* NOLINTBEGIN(cert-err34-c): the sum tells whether these are the numbers that were written */
+	if (at)
+		ret->resumed = sscanf(at, " resumed=%15[^:]:%" SCNu64 ":%" SCNd64, ret->resumed_dir,
+				      &ret->resumed_data.bytes, &ret->resumed_data.mtime_ns) == 3;
+	/* NOLINTEND(cert-err34-c) */
+	if (strcmp(ret->resumed_dir, "-") == 0)
+		ret->resumed_dir[0] = '\0';
+}
+
 int journal_write(const struct sbx *s, struct err *e)
 {
 	char line[JOURNAL_BYTES];
@@ -43,9 +63,12 @@ int journal_write(const struct sbx *s, struct err *e)
 	pthread_once(&boot_id_once, boot_id_load);
 	memset(line, ' ', sizeof(line));
 	len = snprintf(line, sizeof(line),
-		       "level=%u slot=%" PRIu32 " pid=%d start=%" PRIu64 " boot=%s%s", s->level,
-		       s->slot.index, (int)s->vm_id.pid, s->vm_id.start, boot_id,
-		       s->resumed ? " resumed" : "");
+		       "level=%u slot=%" PRIu32 " pid=%d start=%" PRIu64 " boot=%s", s->level,
+		       s->slot.index, (int)s->vm_id.pid, s->vm_id.start, boot_id);
+	if (s->resumed)
+		len += put_resumed(s, line + len, sizeof(line) - (size_t)len);
+	if (s->pausing)
+		len += snprintf(line + len, sizeof(line) - (size_t)len, " pausing");
 	len += snprintf(line + len, sizeof(line) - (size_t)len, " sum=%08" PRIx32,
 			sum_of(line, (size_t)len));
 	line[len] = ' ';
@@ -82,7 +105,8 @@ int journal_read(const struct sbx *s, struct journal *ret, struct err *e)
 		   &ret->level, &ret->slot, &ret->vm.pid, &ret->vm.start, boot) != 5)
 		return err_set(e, EBADMSG, "its journal has another form");
 	/* NOLINTEND(cert-err34-c) */
-	ret->resumed = strstr(buf_text(&b), " resumed sum=") != NULL;
+	get_resumed(buf_text(&b), ret);
+	ret->pausing = strstr(buf_text(&b), " pausing sum=") != NULL;
 	ret->same_boot = strcmp(boot, boot_id) == 0;
 	return 0;
 }

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/proc.h"
+#include "ops/memory.h"
 #include "ops/sbx.h"
 
 struct journal {
@@ -16,6 +17,10 @@ struct journal {
 	uint32_t slot;     /* index; UINT32_MAX: none */
 	struct proc_id vm; /* pid 0: none, or not known yet */
 	bool resumed; /* the saved memory that the record names has gone on: until the record names none its disk may have changed */
+	char resumed_dir
+		[MEMORY_DIR_SIZE];      /* which memory that was; "": whatever the record names */
+	struct data_stamp resumed_data; /* its data just before */
+	bool pausing;                   /* a pause had begun, and had not saved its memory */
 	bool same_boot; /* on reading: written since the host booted; processes, devices and links can exist only then */
 };
 

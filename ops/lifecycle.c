@@ -11,9 +11,11 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/timefmt.h"
+#include "ops/admit.h"
 #include "ops/disk-full.h"
 #include "ops/event.h"
 #include "ops/host.h"
+#include "ops/memory.h"
 #include "ops/own.h"
 #include "ops/quiesce.h"
 #include "ops/ready.h"
@@ -26,17 +28,17 @@
 
 enum {
 	CONSOLE_SHOWN_LINES = 20, /* of a start that failed; sbxfs(5) */
-	ADOPT_MS = 10000,         /* for a running sandbox to prove that it is alive */
 	STOOD_MS = 500,           /* a guest that shuts down is looked at so often, … */
 	STOOD_MAX = 3,            /* … and ended when its disk let it stand so many times */
 };
 
-/* The lasting state that a level stands for when nothing runs. */
-static enum sbx_state resting_state(const struct sbx *s)
+enum sbx_state lifecycle_resting_state(const struct sbx *s)
 {
 	if (s->level <= LEVEL_DEFINED)
 		return SBX_CREATED;
-	return s->level == LEVEL_DATA ? SBX_STOPPED : SBX_ERROR;
+	if (s->level > LEVEL_DATA || (s->memory.dir[0] && s->memory.stale))
+		return SBX_ERROR;
+	return s->memory.dir[0] ? SBX_PAUSED : SBX_STOPPED;
 }
 
 static void set_exit_reason(struct sbx *s, const char *reason)
@@ -53,62 +55,6 @@ static void save_or_warn(struct sbx *s)
 
 	if (record_save(s, &e) < 0)
 		log_warning("%s, ignoring", e.text);
-}
-
-/* Count its memory, its version being loaded. */
-static int promise_take(struct sbx *s, struct err *e)
-{
-	uint64_t memory;
-	int r;
-
-	pthread_mutex_lock(&s->lock);
-	memory = config_number(&s->config, &s->version->defaults, CONFIG_MEMORY_MB);
-	pthread_mutex_unlock(&s->lock);
-	r = host_promise(memory, e);
-	if (r == 0)
-		s->promised_mib = memory;
-	return r;
-}
-
-/* What must hold before anything is built; takes the promises of disk and memory. */
-static int start_admit(struct sbx *s, struct err *e)
-{
-	uint64_t disk, had;
-	int r;
-
-	if (!host.vm)
-		return err_set(e, ENOTSUP, "%s", host.vm_why);
-	if (!sbx_store(s))
-		return err_set(e, ENOTSUP, "%s", host.volume_why);
-	if (!host.net)
-		return err_set(e, ENOTSUP, "%s", host.net_why);
-	sbx_drop_version(s);
-	r = sbx_load_version(s, e);
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&s->lock);
-	disk = template_disk_mb(&s->config, s->version);
-	had = s->data_mib;
-	pthread_mutex_unlock(&s->lock);
-	if (disk < had)
-		return err_set(e, EINVAL,
-			       "disk_mb=%llu is less than the %llu that its disk has; set disk_mb",
-			       (unsigned long long)disk, (unsigned long long)had);
-	if (disk << 20 < s->version->rootfs_bytes)
-		return err_set(
-			e, EINVAL, "disk_mb=%llu is less than the template's %llu; set disk_mb",
-			(unsigned long long)disk,
-			(unsigned long long)((s->version->rootfs_bytes + (1 << 20) - 1) >> 20));
-	r = room_promise(s, disk << 20, e);
-	return r < 0 ? r : promise_take(s, e);
-}
-
-static void promise_drop(struct sbx *s)
-{
-	host_promise_drop(s->promised_mib);
-	s->promised_mib = 0;
-	if (s->level < LEVEL_DATA)
-		(void)room_promise(s, 0, NULL); /* nothing always can be promised */
 }
 
 /* Its files are left as they are, so nothing but destroy may begin. */
@@ -182,29 +128,37 @@ int lifecycle_settle(struct sbx *s, struct err *e)
 	if (r < 0 || sbx_state(s) != SBX_ERROR || s->level <= LEVEL_DATA)
 		return r;
 	r = steps_down(s, LEVEL_DATA, e);
-	if (r == 0)
-		promise_drop(s); /* kept while it was stuck */
-	return r;
+	if (r < 0)
+		return r;
+	admit_drop(s); /* kept while it was stuck */
+	return memory_judge(s, e);
 }
 
 int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, struct err *e)
 {
 	enum sbx_state before = sbx_state(s);
+	struct err why = {0};
 	int r = 0;
 
 	s->console_start = -1;
 	r = lifecycle_settle(s, e);
 	if (r < 0)
 		return r;
-	r = start_admit(s, e);
+	r = admit_start(s, e);
 	if (r < 0) {
-		promise_drop(s);
+		admit_drop(s);
 		return r;
 	}
 	sbx_set_state(s, SBX_STARTING);
-	r = start_build(s, d, out, e);
+	if (memory_goes_on(
+		    s)) /* it boots all the same, and what is saved does not fit its disk any more */
+		r = memory_mark(s, e);
+	if (r == 0)
+		r = start_build(s, d, out, e);
 	if (r < 0) {
-		promise_drop(s);
+		admit_drop(s);
+		if (s->level <= LEVEL_DATA)
+			(void)memory_judge(s, NULL);
 		sbx_set_state(s, s->level > LEVEL_DATA ? SBX_ERROR : before);
 		return r;
 	}
@@ -215,13 +169,20 @@ int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, st
 	s->exit_reason[0] = '\0';
 	s->last_error[0] = '\0';
 	pthread_mutex_unlock(&s->lock);
+	if (memory_drop(s, &why) < 0)
+		log_warning("its saved memory is still named: %s, ignoring", why.text);
 	save_or_warn(s);
 	sbx_set_state(s, SBX_RUNNING);
 	return 0;
 }
 
-/* Take down everything but the data; @reason is why it ended. */
-static int go_down(struct sbx *s, const char *reason, enum sbx_state rest, struct err *e)
+/* What becomes of saved memory when nothing runs any more. */
+static int settle_memory(struct sbx *s, enum sbx_state rest, struct err *e)
+{
+	return rest == SBX_PAUSED ? memory_judge(s, e) : memory_drop(s, e);
+}
+
+int lifecycle_down(struct sbx *s, const char *reason, enum sbx_state rest, struct err *e)
 {
 	int r = s->level > LEVEL_DATA ? steps_down(s, LEVEL_DATA, e) : 0;
 
@@ -231,12 +192,13 @@ static int go_down(struct sbx *s, const char *reason, enum sbx_state rest, struc
 		save_or_warn(s);
 		return r;
 	}
-	promise_drop(s);
+	admit_drop(s);
 	sbx_drop_version(s);
 	set_exit_reason(s, reason);
-	sbx_set_state(s, rest == SBX_ERROR ? SBX_ERROR : resting_state(s));
+	r = settle_memory(s, rest, e);
+	sbx_set_state(s, rest == SBX_ERROR ? SBX_ERROR : lifecycle_resting_state(s));
 	save_or_warn(s);
-	return 0;
+	return r;
 }
 
 /* Wait for the VMM's end, unless the disk lets the guest stand: the thread over disks has not helped it then. */
@@ -277,7 +239,7 @@ int lifecycle_stop(struct sbx *s, const struct deadline *d, struct err *e)
 	sbx_set_state(s, SBX_STOPPING);
 	if (s->vm && (before == SBX_RUNNING || before == SBX_FROZEN))
 		ask_down(s, before, d);
-	return go_down(s, "stopped", SBX_STOPPED, e);
+	return lifecycle_down(s, "stopped", SBX_STOPPED, e);
 }
 
 int lifecycle_kill(struct sbx *s, struct err *e)
@@ -287,7 +249,7 @@ int lifecycle_kill(struct sbx *s, struct err *e)
 	if (r < 0)
 		return r;
 	sbx_set_state(s, SBX_STOPPING);
-	return go_down(s, "killed", SBX_STOPPED, e);
+	return lifecycle_down(s, "killed", SBX_STOPPED, e);
 }
 
 int lifecycle_freeze(struct sbx *s, const struct deadline *d, struct err *e)
@@ -336,7 +298,7 @@ int lifecycle_destroy(struct sbx *s, struct err *e)
 		sbx_set_state(s, SBX_ERROR);
 		return r;
 	}
-	promise_drop(s);
+	admit_drop(s);
 	sbx_drop_version(s);
 	sbx_name(s, name);
 	event_add(s->serial, name, "destroyed", "%s", "");
@@ -377,7 +339,7 @@ static int act_vm_ended(struct sbx *s, struct err *e)
 			      "the virtual machine ended by itself; see exit_reason and console");
 	}
 	sbx_set_state(s, SBX_STOPPING); /* from here on nobody is to ask the guest anything */
-	return go_down(s, ends[end].reason, ends[end].rest, e);
+	return lifecycle_down(s, ends[end].reason, ends[end].rest, e);
 }
 
 void lifecycle_vm_ended(struct sbx *s)
@@ -392,43 +354,4 @@ void lifecycle_vm_ended(struct sbx *s)
 int lifecycle_destroy_later(struct sbx *s, struct err *e)
 {
 	return own_submit(s, JOB_OVERTAKING, lifecycle_destroy, e);
-}
-
-/* Everything that a running sandbox has, or nothing. */
-static int recover_adopt(struct sbx *s, struct err *e)
-{
-	struct deadline d = deadline_in(ADOPT_MS, -1);
-	int r;
-
-	if (!host.vm || !sbx_store(s) || !host.net || s->level != LEVEL_RUNNING)
-		return err_set(e, ENODEV, "it was on its way up or down");
-	r = steps_adopt(s, &d, e);
-	if (r == 0)
-		r = promise_take(s, e);
-	if (r < 0)
-		return r;
-	sbx_set_state(s, s->was_frozen ? SBX_FROZEN : SBX_RUNNING);
-	room_watch(s); /* not before the state is known, which tells what a look may do */
-	save_or_warn(s);
-	return 0;
-}
-
-static int act_recover(struct sbx *s, struct err *e)
-{
-	struct err why = {0};
-
-	if (s->level <= LEVEL_DATA) /* another command, or its destruction, was quicker */
-		return 0;
-	if (recover_adopt(s, &why) == 0) {
-		log_info("it goes on running");
-		return 0;
-	}
-	log_info("undoing what an earlier daemon left at level %u: %s", s->level, why.text);
-	sbx_set_state(s, SBX_STOPPING);
-	return go_down(s, "daemon-died", SBX_STOPPED, e);
-}
-
-int lifecycle_recover_later(struct sbx *s, struct err *e)
-{
-	return own_submit(s, JOB_LIFECYCLE, act_recover, e);
 }

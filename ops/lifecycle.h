@@ -17,6 +17,18 @@
  */
 int lifecycle_settle(struct sbx *s, struct err *e);
 
+/* The lasting state that its level, and saved memory, stand for when nothing runs. */
+enum sbx_state lifecycle_resting_state(const struct sbx *s);
+
+/**
+ * lifecycle_down() - Take down everything but the data
+ * @reason: why it ended, for status
+ * @rest:   SBX_PAUSED: what is saved of its memory stays if it fits the disk; SBX_STOPPED: it is given up; SBX_ERROR:
+ *          likewise, and that is its state
+ * Return: 0; the step that will not go, and the state is error; its record cannot be saved, and its memory stays.
+ */
+int lifecycle_down(struct sbx *s, const char *reason, enum sbx_state rest, struct err *e);
+
 /**
  * lifecycle_start() - From created, stopped or error to running; undone on any failure
  * @d:   when to give up
@@ -43,7 +55,7 @@ void lifecycle_vm_ended(struct sbx *s);
 /* Queue the teardown of a sandbox whose name is free already. Any thread. */
 int lifecycle_destroy_later(struct sbx *s, struct err *e);
 
-/* Queue the taking up of what an earlier daemon left running, or its undoing if it is not whole. Any thread. */
+/* recover.c: queue the taking up of what an earlier daemon left running, or its undoing if it is not whole. Any thread. */
 int lifecycle_recover_later(struct sbx *s, struct err *e);
 
 #endif

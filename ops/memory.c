@@ -13,7 +13,9 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "ops/data.h"
 #include "ops/host.h"
+#include "ops/journal.h"
 #include "ops/record.h"
 #include "vm/vm.h"
 
@@ -168,6 +170,64 @@ int memory_give(struct sbx *s, int from_fd, const struct memory_saved *m, struct
 	return 0;
 }
 
+bool memory_goes_on(const struct sbx *s)
+{
+	return s->memory.dir[0] && !s->resumed;
+}
+
+int memory_mark(struct sbx *s, struct err *e)
+{
+	int r;
+
+	data_stamp(s, &s->resumed_data);
+	s->resumed = true;
+	r = journal_write(s, e);
+	if (r < 0)
+		s->resumed = false; /* and nothing goes on */
+	return r;
+}
+
+/* Nothing is marked any more, durably; else it stays so. */
+static int unmark(struct sbx *s, struct err *e)
+{
+	int r;
+
+	if (!s->resumed)
+		return 0;
+	s->resumed = false;
+	r = journal_write(s, e);
+	s->resumed = r < 0;
+	return r;
+}
+
+static bool has_changed(struct sbx *s)
+{
+	struct data_stamp now;
+
+	data_stamp(s, &now);
+	return now.mtime_ns == 0 || now.mtime_ns != s->resumed_data.mtime_ns ||
+	       now.bytes != s->resumed_data.bytes;
+}
+
+int memory_judge(struct sbx *s, struct err *e)
+{
+	struct memory_saved m = s->memory;
+	struct err why = {0};
+	int r = 0;
+
+	if (!s->resumed)
+		return 0;
+	if (m.dir[0] && !m.stale && has_changed(s)) {
+		m.stale = true;
+		memory_set(s, &m);
+		(void)memory_check(s, &why);
+		log_warning("%s", why.text);
+		sbx_set_error(s, why.text);
+		r = record_save(s, e);
+	}
+	return r < 0 ? r : unmark(s, e);
+}
+
 int memory_drop(struct sbx *s, struct err *e)
 {
 	const struct memory_saved none = {0};
@@ -175,7 +235,7 @@ int memory_drop(struct sbx *s, struct err *e)
 	int r;
 
 	if (!old.dir[0])
-		return 0;
+		return unmark(s, e);
 	memory_set(s, &none);
 	r = record_save(s, e);
 	if (r < 0) {
@@ -183,7 +243,7 @@ int memory_drop(struct sbx *s, struct err *e)
 		return r;
 	}
 	memory_remove(s, old.dir);
-	return 0;
+	return unmark(s, e);
 }
 
 void memory_settle(struct sbx *s)

@@ -55,7 +55,20 @@ int memory_link(int from_fd, int to_fd, struct err *e);
  */
 int memory_give(struct sbx *s, int from_fd, const struct memory_saved *m, struct err *e);
 
-/* It is not needed any more: the record says so first, durably, then it is removed. Return: 0, also when there is none. */
+/* Does what is built from here on go on with the saved memory, rather than boot? */
+bool memory_goes_on(const struct sbx *s);
+
+/* From here on its disk may change, durably. Before its guest goes on, or boots in spite of saved memory. With the turn. */
+int memory_mark(struct sbx *s, struct err *e);
+
+/**
+ * memory_judge() - Its VM has ended after memory_mark(): does the memory still fit its disk?
+ * Context: with the turn, the disk detached. It becomes stale when the disk has been written to, or nobody knows.
+ * Return: 0, also when it was never marked; the record could not be saved: it stays marked.
+ */
+int memory_judge(struct sbx *s, struct err *e);
+
+/* It is not needed any more: the record says so first, durably, then it is removed, and the mark. Return: 0, also when there is none. */
 int memory_drop(struct sbx *s, struct err *e);
 
 /* At start, after the record: remove what the record does not name. */

@@ -32,7 +32,14 @@ int pause_down(struct sbx *s, const struct deadline *d, struct buf *out, struct 
  */
 int pause_up(struct sbx *s, const struct deadline *d, struct buf *out, struct err *e);
 
-/* A paused one gives its memory up: stopped. */
-int pause_forget(struct sbx *s, struct err *e);
+/**
+ * pause_again() - A resume has failed after its guest had begun to write: save its memory anew, best effort
+ * @s: with the turn, its VM open
+ * Return: s->memory is what fits its disk now, durably; or it is the old, and memory_judge() tells whether that still does.
+ */
+void pause_again(struct sbx *s);
+
+/* An earlier daemon died while it paused this one, which goes on: connections and memory are given back. With the turn. */
+void pause_let_on(struct sbx *s);
 
 #endif

@@ -32,6 +32,8 @@ static const char *lasting_state(const struct sbx *s)
 {
 	if (s->state == SBX_ERROR || s->state == SBX_FROZEN)
 		return sbx_state_name(s->state);
+	if (s->state == SBX_PAUSING && s->was_frozen)
+		return sbx_state_name(SBX_FROZEN);
 	return "";
 }
 

@@ -20,6 +20,7 @@
 #include "ops/host.h"
 #include "ops/journal.h"
 #include "ops/lifecycle.h"
+#include "ops/memory.h"
 #include "ops/record.h"
 #include "ops/registry-private.h"
 #include "ops/room.h"
@@ -64,10 +65,33 @@ static void load_journal(struct sbx *s)
 			    s->serial, j.slot);
 	if (s->level > LEVEL_DATA && !j.same_boot)
 		s->was_frozen = false;
+	s->resumed = j.resumed && s->memory.dir[0] &&
+		     (!j.resumed_dir[0] || strcmp(j.resumed_dir, s->memory.dir) == 0);
+	s->resumed_data = j.resumed_data;
+	if (!j.same_boot) /* a time of the file may have been lost with the power */
+		s->resumed_data = (struct data_stamp){0};
+	s->pausing = j.pausing;
 	if (s->level > LEVEL_DATA) /* until it is known whether it goes on: registry_recover() */
 		s->state = s->level == LEVEL_RUNNING && j.same_boot ? SBX_STARTING : SBX_STOPPING;
 	else if (s->state != SBX_ERROR)
 		s->state = s->level == LEVEL_DATA ? SBX_STOPPED : SBX_CREATED;
+}
+
+/* After the data: memory goes on with that or not at all. */
+static void load_memory(struct sbx *s)
+{
+	struct err e = {0};
+	int r = 0;
+
+	if (s->level < LEVEL_DATA)
+		r = memory_drop(s, &e);
+	memory_settle(s);
+	if (r == 0 && s->level == LEVEL_DATA)
+		r = memory_judge(s, &e);
+	if (r < 0)
+		log_warning("serial %" PRIu32 ": %s, ignoring", s->serial, e.text);
+	if (s->level <= LEVEL_DATA && s->state != SBX_ERROR)
+		s->state = lifecycle_resting_state(s);
 }
 
 /* What its disk may grow to was promised by an earlier daemon. */
@@ -102,6 +126,7 @@ static int load_one(uint32_t serial, struct err *e)
 	} else {
 		load_journal(s);
 		data_settle(s);
+		load_memory(s);
 		count_disk(s);
 		if (snapshot_load(s, &why) < 0)
 			log_error("serial %" PRIu32

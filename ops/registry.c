@@ -57,6 +57,7 @@ static void sbx_free(struct sbx *s)
 	free(s->dir);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->save_lock);
+	pthread_mutex_destroy(&s->vm_use);
 	pthread_mutex_destroy(&s->snapshot_lock);
 	free(s);
 }
@@ -78,6 +79,7 @@ struct sbx *sbx_new(uint32_t serial, struct err *e)
 	atomic_init(&s->refs, 1);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->save_lock, NULL);
+	pthread_mutex_init(&s->vm_use, NULL);
 	pthread_mutex_init(&s->snapshot_lock, NULL);
 	s->serial = serial;
 	s->console_fd = s->watch_fd = -1;

@@ -259,9 +259,11 @@ static void let_on(struct look *l)
 
 static void trouble(struct look *l, enum sbx_state state)
 {
+	const unsigned let_on_in =
+		IN(SBX_STARTING) | IN(SBX_STOPPING) | IN(SBX_PAUSING) | IN(SBX_RESUMING);
 	struct err e = {0};
 
-	if (state == SBX_STARTING || state == SBX_STOPPING) {
+	if (let_on_in & IN(state)) {
 		l->said = 0;
 		let_on(l);
 	} else if (state == SBX_RUNNING && !l->queued) {

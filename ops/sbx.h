@@ -77,6 +77,12 @@ struct memory_saved {
 	bool stale;   /* its disk has been written to since: it must not go on */
 };
 
+/* What tells whether a data file has been written to. */
+struct data_stamp {
+	uint64_t bytes;
+	int64_t mtime_ns; /* 0: there is nothing to compare with, so it may have been */
+};
+
 struct snapshot;
 struct volume;
 struct volume_driver;
@@ -151,6 +157,10 @@ struct sbx {
 	struct vm *vm;         /* [turn] */
 	const struct vm_driver *vmm; /* [lock] of its VM, changed with the turn; NULL: not chosen */
 	bool resumed; /* [turn] the saved memory of its record has gone on: the disk may have changed since; journal.h */
+	struct data_stamp resumed_data; /* [turn] its data just before that */
+	bool pausing; /* [turn] its slot lets nobody in, its guest was made small; journal.h */
+	pthread_mutex_t
+		vm_use; /* held by an aside that talks to the VMM: agent_down() waits for it */
 	struct proc_id vm_id;    /* [turn] */
 	uint64_t promised_mib;   /* [turn] memory counted for it in host.c */
 	uint64_t promised_bytes; /* disk counted for it: room-space.c */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -14,11 +15,16 @@
 #include "ops/data.h"
 #include "ops/host.h"
 #include "ops/journal.h"
+#include "ops/memory.h"
 #include "ops/record.h"
 #include "ops/room.h"
 #include "ops/steps-private.h"
 #include "ops/steps.h"
 #include "ops/template.h"
+
+enum {
+	FRESH_NS = 20000000, /* two ticks of the slowest kernel */
+};
 
 /* Its directory alone: enough to go down. */
 static void place(const struct sbx *s, const char *dir, struct data_spec *ret)
@@ -37,11 +43,33 @@ void data_spec(struct sbx *s, struct data_spec *ret)
 		pthread_mutex_lock(&s->lock);
 		ret->volume.size_bytes = template_disk_mb(&s->config, s->version) << 20;
 		/* What was set since cannot make it smaller: it has to be read as it is. */
-		if (ret->volume.size_bytes < s->data_mib << 20)
+		if (ret->volume.size_bytes < s->data_mib << 20 ||
+		    (memory_goes_on(s) && s->data_mib)) /* nor larger: its guest knows its size */
 			ret->volume.size_bytes = s->data_mib << 20;
 		pthread_mutex_unlock(&s->lock);
 		ret->volume.base = s->version->rootfs;
 	}
+}
+
+/* A file's time is that of the kernel's last tick: what was written just now cannot be told from what will be. */
+void data_stamp(struct sbx *s, struct data_stamp *ret)
+{
+	const struct volume_driver *store = sbx_store(s);
+	AUTO_DATA_SPEC spec;
+	struct timespec now;
+	struct stat st;
+	const char *name;
+
+	*ret = (struct data_stamp){0};
+	place(s, s->data_dir, &spec);
+	name = store && spec.volume.dir_fd >= 0 ? store->data_name(spec.volume.dir_fd) : NULL;
+	if (!name || fstatat(spec.volume.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	ret->bytes = (uint64_t)st.st_size;
+	ret->mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	if (now.tv_sec * INT64_C(1000000000) + now.tv_nsec - ret->mtime_ns < FRESH_NS)
+		ret->mtime_ns = 0;
 }
 
 void data_spec_done(struct data_spec *d)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -18,6 +19,8 @@
 #include "ops/disk-full.h"
 #include "ops/host.h"
 #include "ops/journal.h"
+#include "ops/memory.h"
+#include "ops/pause.h"
 #include "ops/ready.h"
 #include "ops/record.h"
 #include "ops/room.h"
@@ -207,11 +210,17 @@ static void vm_spec_fill(struct sbx *s, struct vm_spec *spec)
 	spec->vcpus = (unsigned)config_number(&s->config, &v->defaults, CONFIG_VCPUS);
 	spec->memory_mib = config_number(&s->config, &v->defaults, CONFIG_MEMORY_MB);
 	pthread_mutex_unlock(&s->lock);
+	spec->template = s->template_pin;
+	spec->net = host.net->is_user ? VM_NET_USER : VM_NET_TAP;
 	spec->kernel = v->kernel;
 	spec->initrd = v->initrd;
+}
+
+/* What its guest is connected to, which is there by now. */
+static void vm_spec_connect(struct sbx *s, struct vm_spec *spec)
+{
 	spec->disk = volume_path(s->volume);
 	spec->disk_format = volume_format(s->volume) == VOLUME_QCOW2 ? VM_DISK_QCOW2 : VM_DISK_RAW;
-	spec->net = host.net->is_user ? VM_NET_USER : VM_NET_TAP;
 	spec->tap_fd = s->slot.tap_fd;
 	spec->host_addr = s->slot.agent_addr;
 	spec->host_port = s->slot.agent_port;
@@ -220,11 +229,54 @@ static void vm_spec_fill(struct sbx *s, struct vm_spec *spec)
 	spec->netns_fd = s->slot.netns_fd;
 }
 
+/* What it goes on from, open, and the size that it had then; nothing when it boots. */
+struct saved {
+	struct vm_saved saved;
+	char path[320];
+};
+
+static int vm_spec_saved(struct sbx *s, struct vm_spec *spec, struct saved *ret, struct err *e)
+{
+	ret->saved.dir_fd = -1;
+	if (!memory_goes_on(s))
+		return 0;
+	(void)snprintf(ret->path, sizeof(ret->path), "%s/%s", s->dir,
+		       s->memory.dir); /* fits: see STATE_DIR_MAX */
+	ret->saved.dir = ret->path;
+	ret->saved.memory = s->memory.shared ? VM_MEMORY_SHARED : VM_MEMORY_OWN;
+	ret->saved.dir_fd = sbx_open(s, s->memory.dir, O_RDONLY | O_DIRECTORY);
+	if (ret->saved.dir_fd < 0)
+		return err_sys(e, errno, "cannot open its saved memory; start after kill boots it");
+	spec->saved = &ret->saved;
+	spec->vcpus = s->memory.vcpus;
+	spec->memory_mib = s->memory.mib;
+	return 0;
+}
+
+int steps_check_saved(struct sbx *s, struct err *e)
+{
+	struct vm_spec spec = {.console_fd = -1, .stderr_fd = -1, .tap_fd = -1, .netns_fd = -1};
+	struct saved saved = {.path = ""};
+	int r = sbx_load_version(s, e);
+
+	if (r == 0)
+		r = vmm_choose(s, &spec.host, e);
+	if (r < 0)
+		return r;
+	vm_spec_fill(s, &spec);
+	r = vm_spec_saved(s, &spec, &saved, e);
+	if (r == 0)
+		r = spec.host->driver->check_saved(&spec, e);
+	fd_close(saved.saved.dir_fd);
+	return r;
+}
+
 static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct vm_spec spec = {.console_fd = -1, .stderr_fd = -1};
 	char run_dir[128], name[32], cgroup[CGROUP_PATH_SIZE];
 	AUTO_BUF cmdline = BUF_INIT;
+	struct saved saved = {.path = ""};
 	int r = sbx_load_version(s, e);
 
 	if (r == 0)
@@ -241,6 +293,7 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	(void)snprintf(name, sizeof(name), "sbxfs-%s-%" PRIu32, host.instance, s->serial);
 	cmdline_make(s, &cmdline);
 	vm_spec_fill(s, &spec);
+	vm_spec_connect(s, &spec);
 	spec.name = name;
 	spec.cmdline = buf_text(&cmdline);
 	spec.run_dir = run_dir;
@@ -248,13 +301,17 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	spec.cgroup = cgroup[0] ? cgroup : NULL;
 	r = vm_files_open(s, &spec, e);
 	if (r == 0)
+		r = vm_spec_saved(s, &spec, &saved, e);
+	if (r == 0)
 		r = s->vmm->start(&spec, d, &s->vm, e);
+	fd_close(saved.saved.dir_fd);
 	fd_close(spec.console_fd);
 	fd_close(spec.stderr_fd);
 	if (r < 0)
 		return r;
 	s->vm_id = vm_common(s->vm)->id;
-	room_watch(s); /* booting writes too */
+	if (!spec.saved)       /* else nobody may let it on yet */
+		room_watch(s); /* booting writes too */
 	r = journal_write(s, e);
 	vm_show(s);
 	return r;
@@ -318,12 +375,33 @@ static int token_make(struct sbx *s, struct err *e)
 	return record_save(s, e);
 }
 
+/* Written down before the guest goes on: from then on its disk may not fit what is saved of it. */
+static int agent_resume(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	int r = memory_mark(s, e);
+
+	if (r < 0)
+		return r;
+	r = fault_point("resume-thaw", d, e);
+	if (r == 0)
+		r = vm_driver_of(s->vm)->thaw(s->vm, d, e);
+	if (r == 0) {
+		room_watch(s);
+		r = fault_point("resume-agent", d, e);
+	}
+	if (r == 0)
+		r = ready_resumed(s, d, e);
+	if (r < 0)
+		pause_again(s);
+	return r;
+}
+
 static int agent_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	int r = token_make(s, e);
 
 	if (r == 0)
-		r = ready_wait(s, d, e);
+		r = memory_goes_on(s) ? agent_resume(s, d, e) : ready_wait(s, d, e);
 	if (r == 0)
 		watch_add(s);
 	return r;
@@ -335,7 +413,7 @@ static int agent_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 	int r = disk_full_adopt(s, d, e);
 
 	if (r == 0 && !s->was_frozen)
-		r = ready_again(s, d, e);
+		r = s->memory.dir[0] ? ready_resumed(s, d, e) : ready_again(s, d, e);
 	if (r == 0)
 		watch_add(s);
 	return r;
@@ -346,6 +424,8 @@ static int agent_down(struct sbx *s, const struct deadline *d, struct err *e)
 	(void)d;
 	(void)e;
 	lane_end_guest_jobs(&s->lane);
+	pthread_mutex_lock(&s->vm_use); /* until one that talks to the VMM has ended */
+	pthread_mutex_unlock(&s->vm_use);
 	pthread_mutex_lock(&s->lock);
 	fd_close(steal_fd(&s->console_fd));
 	s->mem_used_bytes = 0;

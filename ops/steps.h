@@ -56,6 +56,9 @@ int steps_down(struct sbx *s, unsigned level, struct err *e);
  */
 int steps_adopt(struct sbx *s, const struct deadline *d, struct err *e);
 
+/* Can its saved memory go on here, as far as can be told without a VMM? Return: 0; as vm_driver.check_saved(). */
+int steps_check_saved(struct sbx *s, struct err *e);
+
 /* What it starts from, looked up once a turn: s->version. Return: 0; -ENOENT with how to make it. */
 int sbx_load_version(struct sbx *s, struct err *e);
 void sbx_drop_version(struct sbx *s); /* the next load looks it up anew */

@@ -8,16 +8,22 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "ops/host.h"
 #include "ops/lifecycle.h"
+#include "ops/pause.h"
 #include "ops/registry.h"
 #include "ops/verbs-private.h"
+#include "vm/vm.h"
 
 enum {
 	START_MS = 30000, /* sbxfs(5) */
 	START_TCG_MS = 120000,
 	STOP_MS = 10000,
-	VMM_MS = 10000, /* for the VMM to answer freeze and thaw */
+	PAUSE_MS = 300000,
+	BALLOON_MS = 10000,
+	KEEP_MIN_MIB = 64, /* that a guest keeps at least: the least that memory_mb may be */
+	VMM_MS = 10000,    /* for the VMM to answer freeze and thaw */
 	SYNC_MS = 30000,
 	EXEC_MS = INT32_MAX, /* 24 days: until the writer has enough of it */
 };
@@ -31,7 +37,23 @@ int run_start(struct verb_call *c, struct err *e)
 {
 	struct deadline d = verb_deadline(c, start_ms());
 
+	if (sbx_state(c->sbx) == SBX_PAUSED)
+		return pause_up(c->sbx, &d, c->out, e);
 	return lifecycle_start(c->sbx, &d, c->out, e);
+}
+
+int run_pause(struct verb_call *c, struct err *e)
+{
+	struct deadline d = verb_deadline(c, PAUSE_MS);
+
+	return pause_down(c->sbx, &d, c->out, e);
+}
+
+int run_resume(struct verb_call *c, struct err *e)
+{
+	struct deadline d = verb_deadline(c, start_ms());
+
+	return pause_up(c->sbx, &d, c->out, e);
 }
 
 int run_stop(struct verb_call *c, struct err *e)
@@ -123,6 +145,31 @@ int run_sync(struct verb_call *c, struct err *e)
 	int r = sbx_running_guest(c->sbx, addr, token, &g, e);
 
 	return r < 0 ? r : guest_sync(&g, &d, e);
+}
+
+int run_balloon(struct verb_call *c, struct err *e)
+{
+	struct deadline d = verb_deadline(c, BALLOON_MS);
+	struct sbx *s = c->sbx;
+	uint64_t mib, all, left = 0;
+	int r = 0;
+
+	if (parse_u64(c->argv[0], 0, UINT32_MAX, &mib) < 0)
+		return err_set(e, EINVAL, "%s is not a number of MiB", c->argv[0]);
+	pthread_mutex_lock(&s->vm_use); /* the VM stays while this is held and it is running */
+	r = verb_check_state(c->verb, sbx_state(s), e);
+	if (r == 0) {
+		all = vm_common(s->vm)->memory_mib;
+		if (mib + KEEP_MIN_MIB > all && mib)
+			r = err_set(e, EINVAL, "it has %" PRIu64 " MiB and has to keep %d of them",
+				    all, KEEP_MIN_MIB);
+		else
+			r = vm_driver_of(s->vm)->balloon(s->vm, all - mib, &d, &left, e);
+	}
+	pthread_mutex_unlock(&s->vm_use);
+	if (r == 0)
+		buf_addf(c->out, "memory_mb=%" PRIu64 "\n", left);
+	return r;
 }
 
 static int parse_states(char *words, unsigned *ret_states, struct err *e)

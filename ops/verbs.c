@@ -15,13 +15,17 @@
 
 static const struct verb sbx_verbs[] = {
 	{ "start", "[timeout=SEC]", "build disk, network and VM, boot, and wait for the guest's agent",
-	  JOB_LIFECYCLE, 0, 0, 0, true, RESTING | IN(SBX_ERROR), IN(SBX_RUNNING), IN(SBX_FROZEN), run_start },
+	  JOB_LIFECYCLE, 0, 0, 0, true, RESTING | IN(SBX_ERROR) | IN(SBX_PAUSED), IN(SBX_RUNNING), IN(SBX_FROZEN), run_start },
 	{ "stop", "[timeout=SEC]", "ask the guest to shut down, then end the VM; the disk is kept",
 	  JOB_LIFECYCLE, 0, 0, 0, true, ALIVE | IN(SBX_ERROR), RESTING, 0, run_stop },
-	{ "kill", "", "end the VM at once; the disk is kept",
-	  JOB_OVERTAKING, 0, 0, 0, false, ALIVE | IN(SBX_ERROR), RESTING, 0, run_kill },
+	{ "kill", "", "end the VM at once, give up saved memory; the disk is kept",
+	  JOB_OVERTAKING, 0, 0, 0, false, ALIVE | IN(SBX_ERROR) | IN(SBX_PAUSED), RESTING, 0, run_kill },
 	{ "restart", "[timeout=SEC]", "stop and start",
 	  JOB_LIFECYCLE, 0, 0, 0, true, ALIVE | RESTING | IN(SBX_ERROR), 0, 0, run_restart },
+	{ "pause", "[timeout=SEC]", "save memory and devices, end the VM, release network and disk",
+	  JOB_LIFECYCLE, 0, 0, 0, true, ALIVE, IN(SBX_PAUSED), 0, run_pause },
+	{ "resume", "[timeout=SEC]", "go on after pause, in a new network slot",
+	  JOB_LIFECYCLE, 0, 0, 0, true, IN(SBX_PAUSED) | IN(SBX_ERROR), IN(SBX_RUNNING), IN(SBX_FROZEN), run_resume },
 	{ "freeze", "", "stop the vCPUs, release nothing",
 	  JOB_LIFECYCLE, 0, 0, 0, false, IN(SBX_RUNNING), IN(SBX_FROZEN), 0, run_freeze },
 	{ "thaw", "", "go on after freeze",
@@ -34,6 +38,8 @@ static const struct verb sbx_verbs[] = {
 	  JOB_ASIDE, 0, 0, 0, false, ALWAYS, 0, 0, run_ping },
 	{ "sync", "[timeout=SEC]", "flush the guest's dirty pages to its disk",
 	  JOB_ASIDE, VERB_GUEST, 0, 0, true, IN(SBX_RUNNING), 0, IN(SBX_FROZEN), run_sync },
+	{ "balloon", "MIB [timeout=SEC]", "have the guest give back so much memory; 0 returns all",
+	  JOB_ASIDE, VERB_GUEST, 1, 1, true, IN(SBX_RUNNING), 0, IN(SBX_FROZEN), run_balloon },
 	{ "snapshot", "COMMAND", "what may be written to snapshot",
 	  JOB_LIFECYCLE, VERB_GROUP, 1, -1, false, ALWAYS, 0, 0, NULL },
 	{ "set", "KEY=VALUE…", "change settings, as config does",
@@ -175,8 +181,9 @@ int verb_check_state(const struct verb *v, enum sbx_state state, struct err *e)
 		return err_set(e, EHOSTDOWN, "it is %s and has no guest to talk to; start it",
 			       sbx_state_name(state));
 	add_states(&b, v->from | v->idle);
-	r = err_set(e, EINVAL, "it is %s, and %s is for: %s", sbx_state_name(state), v->name,
-		    buf_text(&b));
+	r = err_set(e, EINVAL, "it is %s, and %s is for: %s%s", sbx_state_name(state), v->name,
+		    buf_text(&b),
+		    state == SBX_PAUSED ? "; resume goes on with it, kill gives its memory up" : "");
 	buf_done(&b);
 	return r;
 }

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ops/admit.h - what must hold before a VM is built, and what is counted for it: memory and disk promised */
+#ifndef SBXFS_OPS_ADMIT_H
+#define SBXFS_OPS_ADMIT_H
+
+#include "base/err.h"
+#include "ops/sbx.h"
+
+/**
+ * admit_start() - May it boot? Takes the promises of disk and memory
+ * @s: with the turn
+ * Return: 0; -ENOTSUP, -ENOENT, -EINVAL, -ENOSPC, -ENOMEM: admit_drop() gives back what was taken.
+ */
+int admit_start(struct sbx *s, struct err *e);
+
+/* The same for one that goes on from its saved memory: of the size that it was saved with. Also -EBADMSG, as check_saved(). */
+int admit_resume(struct sbx *s, struct err *e);
+
+/* Count the memory of one that an earlier daemon left running: s->vm is open. */
+int admit_adopted(struct sbx *s, struct err *e);
+
+/* Nothing runs any more: its memory is not promised, and no disk if it has none. */
+void admit_drop(struct sbx *s);
+
+#endif

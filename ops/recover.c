@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* ops/recover.c - what an earlier daemon left running is taken up, or undone if it is not whole
+ *
+ * How it works: what has reached the top level is asked step by step whether it is whole. A guest whose memory the record names
+ * must not go on, unless the journal says that it had: then the pause had been decided, or the resume had not, and it is
+ * taken down to that memory.
+ */
+#include <errno.h>
+
+#include "base/log.h"
+#include "ops/admit.h"
+#include "ops/host.h"
+#include "ops/journal.h"
+#include "ops/lifecycle.h"
+#include "ops/memory.h"
+#include "ops/own.h"
+#include "ops/pause.h"
+#include "ops/record.h"
+#include "ops/room.h"
+#include "ops/steps.h"
+
+enum {
+	ADOPT_MS = 10000, /* for a running sandbox to prove that it is alive */
+};
+
+/* Everything that a running sandbox has, or nothing. */
+static int adopt(struct sbx *s, struct err *e)
+{
+	struct deadline d = deadline_in(ADOPT_MS, -1);
+	struct err why = {0};
+	int r;
+
+	if (memory_goes_on(s))
+		return err_set(e, ESTALE, "its memory is saved");
+	if (!host.vm || !sbx_store(s) || !host.net || s->level != LEVEL_RUNNING)
+		return err_set(e, ENODEV, "it was on its way up or down");
+	r = steps_adopt(s, &d, e);
+	if (r == 0)
+		r = admit_adopted(s, e);
+	if (r < 0)
+		return r;
+	pause_let_on(s);
+	if (memory_drop(s, &why) < 0)
+		log_warning("%s, ignoring", why.text);
+	sbx_set_state(s, s->was_frozen ? SBX_FROZEN : SBX_RUNNING);
+	room_watch(s); /* not before the state is known, which tells what a look may do */
+	if (record_save(s, &why) < 0)
+		log_warning("%s, ignoring", why.text);
+	return 0;
+}
+
+static int act_recover(struct sbx *s, struct err *e)
+{
+	struct err why = {0};
+
+	if (s->level <= LEVEL_DATA) /* another command, or its destruction, was quicker */
+		return 0;
+	if (adopt(s, &why) == 0) {
+		log_info("it goes on running");
+		return 0;
+	}
+	log_info("undoing what an earlier daemon left at level %u: %s", s->level, why.text);
+	sbx_set_state(s, SBX_STOPPING);
+	s->pausing = false;
+	return lifecycle_down(s, memory_goes_on(s) ? "paused" : "daemon-died",
+			      s->memory.dir[0] ? SBX_PAUSED : SBX_STOPPED, e);
+}
+
+int lifecycle_recover_later(struct sbx *s, struct err *e)
+{
+	return own_submit(s, JOB_LIFECYCLE, act_recover, e);
+}
