@@ -228,18 +228,46 @@ static void test_states(void **state)
 	ctl("sync\n", -EHOSTDOWN, NULL);
 	ctl("start\n", -ENOTSUP, "error: ENOTSUP: no VMM in this test\n");
 	assert_int_equal(sbx_state(box), SBX_CREATED);
-	for (int i = 0; i < SBX_STATE_COUNT; i++) {
-		int r = verb_check_state(verb_find(COMMAND_SBX_CTL, "start"), (enum sbx_state)i,
-					 &e);
+	ctl("pause\n", -EINVAL,
+	    "error: EINVAL: it is created, and pause is for: running, frozen, paused\n");
+	ctl("resume\n", -EINVAL,
+	    "error: EINVAL: it is created, and resume is for: running, paused, error\n");
+	ctl("balloon 1\n", -EHOSTDOWN, NULL);
+	assert_int_equal(verb_check_state(verb_find(COMMAND_SBX_CTL, "stop"), SBX_PAUSED, &e),
+			 -EINVAL);
+	assert_non_null(strstr(e.text, "kill gives its memory up"));
+}
 
-		assert_int_equal(r, i == SBX_CREATED || i == SBX_STOPPED || i == SBX_ERROR ? 0
-				    : i == SBX_RUNNING                                     ? 1
-				    : i == SBX_FROZEN                                      ? -EBUSY
-						      : -EINVAL);
-		assert_int_equal(verb_check_state(verb_find(COMMAND_SBX_CTL, "destroy"),
-						  (enum sbx_state)i, &e),
-				 0);
-	}
+/* The table of sbxfs(5): what each verb is in each lasting state. */
+static void test_state_table(void **state)
+{
+	static const struct {
+		const char *verb;
+		int in[SBX_ERROR + 1]; /* 0: runs; 1: nothing to do */
+	} rows[] = {
+		/*            created  running  frozen  paused  stopped  error */
+		{"start", {0, 1, -EBUSY, 0, 0, 0}},
+		{"stop", {1, 0, 0, -EINVAL, 1, 0}},
+		{"kill", {1, 0, 0, 0, 1, 0}},
+		{"restart", {0, 0, 0, -EINVAL, 0, 0}},
+		{"pause", {-EINVAL, 0, 0, 1, -EINVAL, -EINVAL}},
+		{"resume", {-EINVAL, 1, -EBUSY, 0, -EINVAL, 0}},
+		{"freeze", {-EINVAL, 0, 1, -EINVAL, -EINVAL, -EINVAL}},
+		{"thaw", {-EINVAL, 1, 0, -EINVAL, -EINVAL, -EINVAL}},
+		{"exec", {-EHOSTDOWN, 0, -EBUSY, -EHOSTDOWN, -EHOSTDOWN, -EHOSTDOWN}},
+		{"balloon", {-EHOSTDOWN, 0, -EBUSY, -EHOSTDOWN, -EHOSTDOWN, -EHOSTDOWN}},
+		{"destroy", {0}},
+		{"set", {0}},
+		{"ping", {0}},
+	};
+	struct err e = {0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (int in = SBX_CREATED; in <= SBX_ERROR; in++)
+			assert_int_equal(verb_check_state(verb_find(COMMAND_SBX_CTL, rows[i].verb),
+							  (enum sbx_state)in, &e),
+					 rows[i].in[in]);
 }
 
 static void test_wait(void **state)
@@ -483,12 +511,13 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_check),         cmocka_unit_test(test_lines),
-		cmocka_unit_test(test_several),       cmocka_unit_test(test_many_lines),
-		cmocka_unit_test(test_states),        cmocka_unit_test(test_wait),
-		cmocka_unit_test(test_turns),         cmocka_unit_test(test_protect),
-		cmocka_unit_test(test_host),          cmocka_unit_test(test_group),
-		cmocka_unit_test(test_group_of_host), cmocka_unit_test(test_cancel_storm),
+		cmocka_unit_test(test_check),        cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_several),      cmocka_unit_test(test_many_lines),
+		cmocka_unit_test(test_states),       cmocka_unit_test(test_state_table),
+		cmocka_unit_test(test_wait),         cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_protect),      cmocka_unit_test(test_host),
+		cmocka_unit_test(test_group),        cmocka_unit_test(test_group_of_host),
+		cmocka_unit_test(test_cancel_storm),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

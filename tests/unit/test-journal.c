@@ -62,6 +62,37 @@ static void test_round_trip(void **state)
 	assert_int_equal(b.len, 512);
 }
 
+static void test_marks(void **state)
+{
+	struct journal j;
+
+	(void)state;
+	write_known();
+	assert_int_equal(journal_read(s, &j, NULL), 0);
+	assert_false(j.resumed || j.pausing);
+	s->resumed = true;
+	s->pausing = true;
+	s->resumed_data = (struct data_stamp){123456789012, 1234567890123456789};
+	write_known();
+	assert_int_equal(journal_read(s, &j, NULL), 0);
+	assert_true(j.resumed && j.pausing);
+	assert_string_equal(j.resumed_dir, ""); /* there is no memory: whichever the record names */
+	(void)snprintf(s->memory.dir, sizeof(s->memory.dir), "memory.99999999");
+	write_known();
+	assert_int_equal(journal_read(s, &j, NULL), 0);
+	assert_true(j.resumed && j.pausing && j.same_boot);
+	assert_string_equal(j.resumed_dir, s->memory.dir);
+	assert_true(j.resumed_data.bytes == 123456789012);
+	assert_true(j.resumed_data.mtime_ns == 1234567890123456789);
+	assert_int_equal(j.level, 5);
+	s->resumed = false;
+	s->pausing = false;
+	s->memory.dir[0] = '\0';
+	write_known();
+	assert_int_equal(journal_read(s, &j, NULL), 0);
+	assert_false(j.resumed || j.pausing);
+}
+
 static void test_none_yet(void **state)
 {
 	struct journal j;
@@ -162,9 +193,9 @@ static void test_load(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_none_yet),
-		cmocka_unit_test(test_torn),       cmocka_unit_test(test_other_boot),
-		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_marks),
+		cmocka_unit_test(test_none_yet),   cmocka_unit_test(test_torn),
+		cmocka_unit_test(test_other_boot), cmocka_unit_test(test_load),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

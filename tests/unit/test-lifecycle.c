@@ -94,7 +94,6 @@ static int vm_start(const struct vm_spec *spec, const struct deadline *d, struct
 	struct vm_common *vm;
 	int r = take(VM, e);
 
-	(void)spec;
 	(void)d;
 	if (r < 0) {
 		held[VM] = false; /* as the face promises: a failed call leaves no process */
@@ -108,6 +107,7 @@ static int vm_start(const struct vm_spec *spec, const struct deadline *d, struct
 			(void)pause();
 		_exit(0);
 	}
+	vm->driver = spec->host->driver;
 	vm->pidfd = (int)syscall(SYS_pidfd_open, vm->id.pid, 0);
 	vm->console = -1;
 	*ret = (struct vm *)vm;
@@ -164,6 +164,7 @@ static int setup(void **state)
 	template_put(t);
 	assert_int_equal(http_init(), 0);
 	host.vm = &vmm;
+	host.vm_host.driver = &vmm;
 	host.volume = &volume;
 	host.net = &net;
 	(void)snprintf(host.run_dir, sizeof(host.run_dir), "%.60s/run", host.state_dir);
