@@ -21,6 +21,7 @@
 #include "ops/steps-private.h"
 #include "ops/steps.h"
 #include "ops/template.h"
+#include "ops/warm.h"
 
 enum {
 	FRESH_NS = 20000000, /* two ticks of the slowest kernel */
@@ -38,7 +39,7 @@ static void place(const struct sbx *s, const char *dir, struct data_spec *ret)
 
 void data_spec(struct sbx *s, struct data_spec *ret)
 {
-	place(s, s->data_dir, ret);
+	place(s, s->moved ? s->moved_from : s->data_dir, ret);
 	if (sbx_load_version(s, NULL) == 0) {
 		pthread_mutex_lock(&s->lock);
 		ret->volume.size_bytes = template_disk_mb(&s->config, s->version) << 20;
@@ -103,7 +104,9 @@ int data_up(struct sbx *s, const struct deadline *d, struct err *e)
 		store_set(s, host.volume, spec.volume.size_bytes);
 		r = record_save(s, e);
 	}
-	return r < 0 ? r : s->store->create(&spec.volume, d, e);
+	if (r < 0)
+		return r;
+	return s->warm ? warm_data(s, &spec.volume, d, e) : s->store->create(&spec.volume, d, e);
 }
 
 int data_down(struct sbx *s, const struct deadline *d, struct err *e)
@@ -175,9 +178,11 @@ int disk_down(struct sbx *s, const struct deadline *d, struct err *e)
 	AUTO_DATA_SPEC spec;
 	data_spec(s, &spec);
 	r = store->down(&spec.volume, s->volume, d, e);
-	if (r == 0)
-		s->volume = NULL;
-	return r;
+	if (r < 0)
+		return r;
+	s->volume = NULL;
+	s->moved = false;
+	return 0;
 }
 
 /* The handle is for the start of a VMM only; down() finds everything by its names. */
