@@ -150,6 +150,8 @@ static const struct key template_keys[] = {
 	{"rootfs_bytes", true,  add_known,    VIEW(rootfs_bytes)},
 	{"disk_bytes",   true,  add_known,    VIEW(disk_bytes)},
 	{"used_by",      true,  add_unsigned, VIEW(used_by)},
+	{"warm",         false, add_pointer,  VIEW(warm)},
+	{"warm_bytes",   true,  add_known,    VIEW(warm_bytes)},
 	{"created",      false, add_time,     VIEW(created_ms)},
 	{"imported",     false, add_time,     VIEW(imported_ms)},
 	{"source",       false, add_text,     VIEW(source.url)},

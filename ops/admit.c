@@ -10,6 +10,7 @@
 #include "ops/room.h"
 #include "ops/steps.h"
 #include "ops/template.h"
+#include "ops/warm.h"
 #include "vm/vm.h"
 
 static int promise_memory(struct sbx *s, uint64_t mib, struct err *e)
@@ -44,7 +45,7 @@ static int check_host(struct sbx *s, struct err *e)
 	return sbx_load_version(s, e);
 }
 
-int admit_start(struct sbx *s, struct err *e)
+static int start(struct sbx *s, struct err *e)
 {
 	uint64_t disk, had;
 	int r = check_host(s, e);
@@ -68,7 +69,7 @@ int admit_start(struct sbx *s, struct err *e)
 	return r < 0 ? r : promise_memory(s, memory_set_mib(s), e);
 }
 
-int admit_resume(struct sbx *s, struct err *e)
+static int resume(struct sbx *s, struct err *e)
 {
 	int r = check_host(s, e);
 
@@ -83,6 +84,27 @@ int admit_resume(struct sbx *s, struct err *e)
 	if (r == 0 && s->data_mib)
 		r = room_promise(s, s->data_mib << 20, e);
 	return r < 0 ? r : promise_memory(s, s->memory.mib, e);
+}
+
+/* What the daemon makes for itself gives way to whoever lacks what it has. */
+static int take(struct sbx *s, int (*promise)(struct sbx *s, struct err *e), struct err *e)
+{
+	int r = promise(s, e);
+
+	if ((r != -ENOMEM && r != -ENOSPC) || s->hidden || !warm_yield())
+		return r;
+	admit_drop(s);
+	return promise(s, e);
+}
+
+int admit_start(struct sbx *s, struct err *e)
+{
+	return take(s, start, e);
+}
+
+int admit_resume(struct sbx *s, struct err *e)
+{
+	return take(s, resume, e);
 }
 
 int admit_adopted(struct sbx *s, struct err *e)

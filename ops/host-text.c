@@ -31,11 +31,13 @@ static void sums_take(struct sums *sums)
 
 		after = s->serial;
 		sbx_view(s, &v);
-		sbx_put(s);
-		sums->all++;
-		sums->states[v.state]++;
 		if (v.pid)
 			sums->vcpus += v.vcpus;
+		if (!s->hidden || v.state == SBX_ERROR) { /* as in the list */
+			sums->all++;
+			sums->states[v.state]++;
+		}
+		sbx_put(s);
 	}
 }
 

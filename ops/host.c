@@ -33,6 +33,7 @@
 #include "ops/settings.h"
 #include "ops/slots.h"
 #include "ops/template.h"
+#include "ops/warm.h"
 #include "ops/watch.h"
 
 enum {
@@ -311,6 +312,7 @@ int host_down(struct err *e)
 	struct sbx *s;
 
 	atomic_store(&stopping, true);
+	warm_stop();
 	while ((s = registry_next_any(after))) {
 		after = s->serial;
 		if (passing & IN(sbx_state(s)))

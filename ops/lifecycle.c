@@ -24,6 +24,7 @@
 #include "ops/room-private.h"
 #include "ops/steps.h"
 #include "ops/template.h"
+#include "ops/warm.h"
 #include "vm/vm.h"
 
 enum {
@@ -111,7 +112,12 @@ static int start_build(struct sbx *s, const struct deadline *d, struct buf *out,
 	int r = start_pin(s, e);
 
 	if (r == 0)
+		r = begin == LEVEL_DEFINED ? warm_start(s, d, e) : WARM_BOOT;
+	if (r == WARM_BOOT) {
 		r = steps_up(s, LEVEL_RUNNING, d, e);
+		if (r == 0 && begin == LEVEL_DEFINED)
+			warm_want(s);
+	}
 	if (r == 0)
 		return 0;
 	if (s->console_start >= 0 && out)
@@ -301,7 +307,8 @@ int lifecycle_destroy(struct sbx *s, struct err *e)
 	admit_drop(s);
 	sbx_drop_version(s);
 	sbx_name(s, name);
-	event_add(s->serial, name, "destroyed", "%s", "");
+	if (!s->hidden)
+		event_add(s->serial, name, "destroyed", "%s", "");
 	lane_close(&s->lane);
 	registry_forget(s);
 	return 0;

@@ -56,7 +56,8 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_int(o, "data_mb", (int64_t)s->data_mib);
 	r = r ? r : json_add_text(o, "snapshot_parent", s->snapshot_parent);
 	r = r ? r : json_add_bool(o, "gone", s->gone);
-	r = r ? r : memory_add_json(&s->memory, o);
+	if (!s->warm)
+		r = r ? r : memory_add_json(&s->memory, o);
 	r = r ? r : json_add_text(o, "vmm", s->vmm ? s->vmm->name : NULL);
 	return r ? r : config_add_json(&s->config, o);
 }

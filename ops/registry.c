@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -257,8 +258,12 @@ struct sbx *registry_next_any(uint32_t after)
 	return next_where(after, true);
 }
 
-/* Make the directory and the first record. What is left of a failed one has no record and is swept. */
-static int define_on_disk(const char *name, const struct writer *w, struct sbx **ret, struct err *e)
+/*
+ * Make the directory and the first record. What is left of a failed one has no record and is swept.
+ * @pin: NULL: a user's; else it is hidden and of that version.
+ */
+static int define_on_disk(const char *name, const char *pin, const struct writer *w,
+			  struct sbx **ret, struct err *e)
 {
 	char serial_name[16];
 	uint32_t serial;
@@ -278,6 +283,8 @@ static int define_on_disk(const char *name, const struct writer *w, struct sbx *
 		s->mode = 0700;
 		s->created_ms = wall_ms();
 		s->level = LEVEL_NONE;
+		s->hidden = s->gone = pin != NULL;
+		(void)snprintf(s->template_pin, sizeof(s->template_pin), "%s", pin ? pin : "");
 	}
 	if (s && steps_up(s, LEVEL_DEFINED, &(struct deadline){INT64_MAX, -1}, e) == 0 &&
 	    file_sync_dir(host.sandboxes_fd, e) == 0) {
@@ -326,7 +333,7 @@ int registry_create(const char *name, const struct writer *w, struct sbx **ret, 
 	if (name_taken(name))
 		r = err_set(e, EEXIST, "there is a sandbox %s", name);
 	if (r == 0)
-		r = define_on_disk(name, w, &s, e);
+		r = define_on_disk(name, NULL, w, &s, e);
 	if (r == 0 && s && registry_add(s) < 0) {
 		(void)steps_down(s, LEVEL_NONE, NULL); /* else it is there after the next start */
 		r = err_set(e, ENOMEM, "no memory");
@@ -337,6 +344,24 @@ int registry_create(const char *name, const struct writer *w, struct sbx **ret, 
 		return r;
 	}
 	event_add(s->serial, name, "created", "%s", "");
+	*ret = s;
+	return 0;
+}
+
+int registry_create_hidden(const char *name, const char *pin, struct sbx **ret, struct err *e)
+{
+	const struct writer own = {.uid = geteuid(), .gid = getegid()};
+	struct sbx *s = NULL;
+	int r = define_on_disk(name, pin, &own, &s, e);
+
+	if (r == 0 && s && registry_add(s) < 0) {
+		(void)steps_down(s, LEVEL_NONE, NULL); /* else the next start does */
+		r = err_set(e, ENOMEM, "no memory");
+	}
+	if (r < 0) {
+		sbx_put(s);
+		return r;
+	}
 	*ret = s;
 	return 0;
 }

@@ -33,6 +33,14 @@ struct sbx *registry_next_any(uint32_t after);
 int registry_create(const char *name, const struct writer *w, struct sbx **ret, struct err *e);
 
 /**
+ * registry_create_hidden() - Define one of the daemon's own: in no listing, and gone from the beginning for the next daemon
+ * @name: of a sandbox; shown only should its teardown fail
+ * @pin:  the version that it is of, which holds
+ * Return: 0; -ENOSPC; -EIO.
+ */
+int registry_create_hidden(const char *name, const char *pin, struct sbx **ret, struct err *e);
+
+/**
  * registry_rename() - Give it another name; durable
  * Return: 0; -EINVAL; -EEXIST; -EIO.
  */

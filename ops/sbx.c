@@ -16,6 +16,7 @@
 #include "ops/event.h"
 #include "ops/host.h"
 #include "ops/template.h"
+#include "ops/warm.h"
 
 static const char *const state_names[] = {
 	[SBX_CREATED] = "created",   [SBX_RUNNING] = "running",       [SBX_FROZEN] = "frozen",
@@ -134,8 +135,10 @@ void sbx_set_state(struct sbx *s, enum sbx_state state)
 	if (old == state)
 		return;
 	log_debug("state %s -> %s", state_names[old], state_names[state]);
-	event_add(s->serial, name, "state", ",\"state\":\"%s\",\"from\":\"%s\"", state_names[state],
-		  state_names[old]);
+	warm_note(old, state);
+	if (!s->hidden)
+		event_add(s->serial, name, "state", ",\"state\":\"%s\",\"from\":\"%s\"",
+			  state_names[state], state_names[old]);
 	sbx_changed(s);
 }
 

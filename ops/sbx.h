@@ -103,6 +103,7 @@ struct sbx {
 	struct lane lane;
 	struct sbx *name_next; /* [registry] in its name's bucket */
 	bool listed;           /* [registry] found by its name */
+	bool hidden; /* of the daemon's own: in no listing, without events; constant; warm.h */
 
 	pthread_mutex_t
 		snapshot_lock; /* snapshot.c: one change of what snapshots there are at a time */
@@ -160,6 +161,7 @@ struct sbx {
 	struct data_stamp resumed_data; /* [turn] its data just before that */
 	bool moved; /* [turn] its attached disk's data is still in moved_from: the record names other data already; snapshot-place.c */
 	char moved_from[16]; /* [turn] */
+	bool warm; /* [turn] s->memory is for this start alone, from its template: not in its record; warm.h */
 	bool pausing; /* [turn] its slot lets nobody in, its guest was made small; journal.h */
 	pthread_mutex_t
 		vm_use; /* held by an aside that talks to the VMM: agent_down() waits for it */

@@ -21,6 +21,7 @@
 #include "ops/steps-private.h"
 #include "ops/steps.h"
 #include "ops/template.h"
+#include "ops/warm.h"
 
 enum {
 	FRESH_NS = 20000000, /* two ticks of the slowest kernel */
@@ -103,7 +104,9 @@ int data_up(struct sbx *s, const struct deadline *d, struct err *e)
 		store_set(s, host.volume, spec.volume.size_bytes);
 		r = record_save(s, e);
 	}
-	return r < 0 ? r : s->store->create(&spec.volume, d, e);
+	if (r < 0)
+		return r;
+	return s->warm ? warm_data(s, &spec.volume, d, e) : s->store->create(&spec.volume, d, e);
 }
 
 int data_down(struct sbx *s, const struct deadline *d, struct err *e)

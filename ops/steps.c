@@ -391,7 +391,7 @@ static int agent_resume(struct sbx *s, const struct deadline *d, struct err *e)
 	}
 	if (r == 0)
 		r = ready_resumed(s, d, e);
-	if (r < 0)
+	if (r < 0 && !s->warm) /* what its template has is as good as ever */
 		pause_again(s);
 	return r;
 }

@@ -138,6 +138,7 @@ static int load_versions(struct template *t, struct err *e)
 			log_error("template %s: %s, ignoring this version", t->name, why.text);
 			continue;
 		}
+		version_check_memory(t, v);
 		v->next = t->versions;
 		t->versions = v;
 	}
@@ -229,6 +230,7 @@ struct version *version_load(struct template *t, const char *digest, struct err 
 	}
 	v->rootfs_bytes = (uint64_t)st.st_size;
 	v->disk_bytes = (uint64_t)st.st_blocks * 512;
+	version_load_memory(fd, v);
 	return v;
 fail:
 	version_free(v);

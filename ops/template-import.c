@@ -19,6 +19,7 @@
 #include "base/timefmt.h"
 #include "ops/asuser.h"
 #include "ops/event.h"
+#include "ops/memory.h"
 #include "ops/template-private.h"
 
 static const char *const part_names[] = {"rootfs.ext4", "kernel", "initrd", "template.conf"};
@@ -114,19 +115,53 @@ static int copy_parts(const struct import *i)
 	return r == 0 ? file_sync_dir(i->dir_fd, i->e) : r;
 }
 
-/* Give the copied directory its name; the same content may be there already. */
-static int name_version(struct template *t, const char *digest, struct err *e)
+/* Saved memory, of whatever file system its files have names in. */
+static int copy_memory(const struct import *i)
+{
+	AUTO_FD from = -1;
+	AUTO_FD memory = -1;
+	AUTO_FD start = -1;
+	int r;
+
+	if (i->p->memory_fd < 0)
+		return 0;
+	if (mkdirat(i->dir_fd, MEMORY_DIR, 0700) < 0)
+		return err_sys(i->e, errno, "cannot make a directory for its memory");
+	r = file_open_dir(i->dir_fd, MEMORY_DIR, &memory, i->e);
+	if (r == 0)
+		r = memory_link(i->p->memory_fd, memory, i->e);
+	if (r == 0)
+		r = template_memory_start_dir(memory, &start, i->e);
+	if (r == 0)
+		r = file_open_dir(i->p->memory_fd, TEMPLATE_MEMORY_START, &from, i->e);
+	if (r == 0)
+		r = memory_link(from, start, i->e);
+	if (r == 0)
+		r = file_sync_dir(memory, i->e);
+	return r < 0 ? r : file_sync_dir(i->dir_fd, i->e);
+}
+
+/* Give the copied directory its name; the same content may be there already. Its memory goes with it. */
+static int name_version(struct template *t, const char *digest, const struct import *i)
 {
 	AUTO_FD versions = -1;
-	int r = file_open_dir(t->dir_fd, "versions", &versions, e);
+	AUTO_FD there = -1;
+	int r = file_open_dir(t->dir_fd, "versions", &versions, i->e);
 
 	if (r < 0)
 		return r;
 	if (renameat(versions, "import", versions, digest) == 0)
-		return file_sync_dir(versions, e);
+		return file_sync_dir(versions, i->e);
 	if (errno != EEXIST && errno != ENOTEMPTY)
-		return err_sys(e, errno, "cannot name the version");
-	return file_remove_tree(versions, "import", e);
+		return err_sys(i->e, errno, "cannot name the version");
+	if (i->p->memory_fd >= 0) {
+		r = file_open_dir(versions, digest, &there, i->e);
+		if (r == 0)
+			r = version_move_memory(i->dir_fd, there, i->e);
+		if (r < 0)
+			return r;
+	}
+	return file_remove_tree(versions, "import", i->e);
 }
 
 /* Which version is the current one. */
@@ -165,6 +200,10 @@ static int take_version(struct template *t, const char *digest, struct version *
 		fresh->next = t->versions;
 		t->versions = fresh;
 		fresh = NULL;
+	} else if (fresh->memory.saved.dir[0]) {
+		v->memory = fresh->memory;
+		v->memory_bytes = fresh->memory_bytes;
+		v->memory_bad = false;
 	}
 	swap_current(t, &current);
 	t->imported_ms = wall_ms();
@@ -189,6 +228,7 @@ static int import_parts(struct template *t, const struct template_parts *p,
 	struct digest *digest = digest_new();
 	char hex[DIGEST_HEX_SIZE] = "";
 	struct version *fresh = NULL;
+	struct import i = {p, -1, digest, d, e};
 	AUTO_FD dir = -1;
 	int r = digest ? 0 : err_set(e, ENOMEM, "no memory");
 
@@ -200,8 +240,11 @@ static int import_parts(struct template *t, const struct template_parts *p,
 		r = err_sys(e, errno, "cannot make a directory for the version");
 	if (r == 0)
 		r = file_open_dir(t->dir_fd, "versions/import", &dir, e);
+	i.dir_fd = dir;
 	if (r == 0)
-		r = copy_parts(&(struct import){p, dir, digest, d, e});
+		r = copy_parts(&i);
+	if (r == 0)
+		r = copy_memory(&i);
 	if (r == 0) {
 		fresh = version_load(t, "import", e); /* what cannot be read gets no name */
 		r = fresh ? 0 : -e->code;
@@ -209,7 +252,7 @@ static int import_parts(struct template *t, const struct template_parts *p,
 	if (r == 0) {
 		digest_hex(digest, hex);
 		hex[DIGEST_SHORT] = '\0';
-		r = name_version(t, hex, e);
+		r = name_version(t, hex, &i);
 	}
 	digest_free(digest);
 	if (r == 0 && fresh)

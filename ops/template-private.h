@@ -10,7 +10,7 @@ enum {
 	DIGEST_SHORT = 12, /* hexadecimal digits that name a version */
 };
 
-/* One version, as its files say; constant once listed. */
+/* One version, as its files say; constant once listed, but for its memory. */
 struct version {
 	struct version *next;
 	char digest[DIGEST_SHORT + 1];
@@ -18,6 +18,11 @@ struct version {
 	uint64_t disk_bytes; /* allocated */
 	char cmdline[1024], init[128];
 	struct config defaults; /* settings in its template.conf; owned */
+
+	/* These change: the template lock. */
+	struct template_memory memory;
+	uint64_t memory_bytes; /* allocated by it */
+	bool memory_bad; /* it failed, or is for another host: not to be tried again by this daemon */
 };
 
 struct template
@@ -77,8 +82,21 @@ int template_unpack(int fd, struct template_parts *p, const struct deadline *d, 
 struct version *version_load(struct template *t, const char *digest, struct err *e);
 void version_free(struct version *v); /* takes NULL */
 
-/* Remove the versions that no sandbox needs and that are not current. */
-void template_prune(struct template *t);
+/* The version that a pin names, and its template; NULL: there is none. With the template lock. */
+struct version *version_of_pin(const char *pin, struct template **ret);
+
+/* The absolute path of a file in a version's directory; @name "" for the directory. */
+void version_path(const struct template *t, const struct version *v, const char *name, char *path,
+		  size_t size);
+
+/* What it has of saved memory; what a crash has left half is removed. @version_fd: its directory. */
+void version_load_memory(int version_fd, struct version *v);
+
+/* At start: an image of memory that this host cannot go on from any more is removed. */
+void version_check_memory(struct template *t, struct version *v);
+
+/* The directory `memory` in @from_fd becomes that of the version @version_fd, durably. */
+int version_move_memory(int from_fd, int version_fd, struct err *e);
 
 /* How many sandboxes need a version of it, themselves or for a snapshot; @digest NULL: any. */
 unsigned template_users(const struct template *t, const char *digest);

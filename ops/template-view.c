@@ -7,6 +7,7 @@
 #include "ops/registry.h"
 #include "ops/snapshot.h"
 #include "ops/template-private.h"
+#include "ops/warm.h"
 
 static bool pin_matches(const char *pin, const char *name, const char *digest)
 {
@@ -26,6 +27,10 @@ unsigned template_users(const struct template *t, const char *digest)
 	(void)snprintf(pin, sizeof(pin), "%s@%s", t->name, digest ? digest : "");
 	while ((s = registry_next_any(after))) {
 		after = s->serial;
+		if (s->hidden && !digest) { /* it goes before its template does */
+			sbx_put(s);
+			continue;
+		}
 		pthread_mutex_lock(&s->lock); /* for both: a rollback makes the one the other */
 		users += pin_matches(s->template_pin, t->name, digest) || snapshot_pins(s, pin) > 0;
 		pthread_mutex_unlock(&s->lock);
@@ -36,7 +41,7 @@ unsigned template_users(const struct template *t, const char *digest)
 
 void template_view(struct template *t, struct template_view *ret)
 {
-	*ret = (struct template_view){.used_by = template_users(t, NULL)};
+	*ret = (struct template_view){.used_by = template_users(t, NULL), .warm = "none"};
 	pthread_mutex_lock(&template_lock);
 	ret->serial = t->serial;
 	memcpy(ret->name, t->name, sizeof(ret->name));
@@ -53,11 +58,17 @@ void template_view(struct template *t, struct template_view *ret)
 	ret->pull_total = t->pull_total;
 	ret->checked_ms = t->checked_ms;
 	for (const struct version *v = t->versions; v; v = v->next) {
-		ret->disk_bytes += v->disk_bytes;
-		if (strcmp(v->digest, t->digest) == 0)
-			ret->rootfs_bytes = v->rootfs_bytes;
+		ret->disk_bytes += v->disk_bytes + v->memory_bytes;
+		if (strcmp(v->digest, t->digest) != 0)
+			continue;
+		ret->rootfs_bytes = v->rootfs_bytes;
+		ret->warm_bytes = v->memory_bytes;
+		if (v->memory.saved.dir[0] && !v->memory_bad)
+			ret->warm = v->memory.full ? "full" : "ready";
 	}
 	pthread_mutex_unlock(&template_lock);
+	if (warm_is_making(ret->name))
+		ret->warm = "making";
 }
 
 struct template_owner template_owner(struct template *t)

@@ -19,9 +19,11 @@
 #include "base/timefmt.h"
 #include "ops/event.h"
 #include "ops/host.h"
+#include "ops/memory.h"
 #include "ops/registry.h"
 #include "ops/serial.h"
 #include "ops/template-private.h"
+#include "ops/warm.h"
 
 /* Of a template's directory that is being removed; no name begins so. */
 #define REMOVED_PREFIX ".removed-"
@@ -241,9 +243,13 @@ static int remove_it(struct template *t, bool only_empty, struct err *e)
 	pthread_mutex_lock(&define_lock);
 	set_removing(t, true);
 	users = template_users(t, NULL);
-	if (!users)
+	if (!users && warm_forget(t->name) < 0)
+		r = err_set(e, EBUSY, "an image of its memory is being made and does not end");
+	else if (!users)
 		closed = lane_close_idle(&t->lane);
-	if (users)
+	if (r < 0)
+		;
+	else if (users)
 		r = err_set(e, EBUSY, "%u sandboxes need it; destroy them first", users);
 	else if (!closed)
 		r = err_set(e, EBUSY, "an import is under way");
@@ -376,42 +382,55 @@ static int disk_default(const struct version *v, struct config *defaults)
 	return config_set(defaults, config_rows[CONFIG_DISK_MB].name, text, NULL, NULL);
 }
 
+void version_path(const struct template *t, const struct version *v, const char *name, char *path,
+		  size_t size)
+{
+	(void)snprintf(path, size, "%s/templates/%s/versions/%s%s%s", host.state_dir, t->name,
+		       v->digest, name[0] ? "/" : "", name); /* fits: see STATE_DIR_MAX */
+}
+
 static int version_fill(const struct template *t, const struct version *v,
 			struct template_version *ret)
 {
 	int r;
-	const char *dir = host.state_dir;
 
 	(void)snprintf(ret->pin, sizeof(ret->pin), "%s@%s", t->name, v->digest);
 	ret->rootfs_bytes = v->rootfs_bytes;
 	memcpy(ret->cmdline, v->cmdline, sizeof(ret->cmdline));
 	memcpy(ret->init, v->init, sizeof(ret->init));
-	(void)snprintf(ret->rootfs, sizeof(ret->rootfs), "%s/templates/%s/versions/%s/rootfs.ext4",
-		       dir, t->name, v->digest);
-	(void)snprintf(ret->kernel, sizeof(ret->kernel), "%s/templates/%s/versions/%s/kernel", dir,
-		       t->name, v->digest);
-	(void)snprintf(ret->initrd, sizeof(ret->initrd), "%s/templates/%s/versions/%s/initrd", dir,
-		       t->name, v->digest);
+	version_path(t, v, "rootfs.ext4", ret->rootfs, sizeof(ret->rootfs));
+	version_path(t, v, "kernel", ret->kernel, sizeof(ret->kernel));
+	version_path(t, v, "initrd", ret->initrd, sizeof(ret->initrd));
+	version_path(t, v, MEMORY_DIR, ret->memory_dir, sizeof(ret->memory_dir));
+	if (!v->memory_bad)
+		ret->memory = v->memory;
 	r = defaults_merge(v, &t->config, &ret->defaults);
 	return r < 0 ? r : disk_default(v, &ret->defaults);
 }
 
-int template_version_find(const char *pin, struct template_version *ret, struct err *e)
+struct version *version_of_pin(const char *pin, struct template **ret)
 {
 	const char *at = strchr(pin, '@');
-	size_t len = at ? (size_t)(at - pin) : strlen(pin);
-	const struct version *v = NULL;
-	const struct template *t;
+	struct version *v;
+
+	*ret = find(pin, at ? (size_t)(at - pin) : strlen(pin));
+	if (!*ret || (*ret)->removing)
+		return NULL;
+	for (v = (*ret)->versions; v; v = v->next)
+		if (strcmp(v->digest, at ? at + 1 : (*ret)->digest) == 0)
+			break;
+	return v;
+}
+
+int template_version_find(const char *pin, struct template_version *ret, struct err *e)
+{
+	const struct version *v;
+	struct template *t;
 	int r = -ENOENT;
 
 	*ret = (struct template_version){0};
 	pthread_mutex_lock(&template_lock);
-	t = find(pin, len);
-	if (t && t->removing)
-		t = NULL;
-	for (v = t ? t->versions : NULL; v; v = v->next)
-		if (strcmp(v->digest, at ? at + 1 : t->digest) == 0)
-			break;
+	v = version_of_pin(pin, &t);
 	if (v)
 		r = version_fill(t, v, ret);
 	pthread_mutex_unlock(&template_lock);
@@ -420,7 +439,7 @@ int template_version_find(const char *pin, struct template_version *ret, struct 
 			e, ENOENT,
 			"there is no template %s: make one with sbx-mktemplate DIR, then mkdir "
 			"%s/.templates/%.*s and write \"import DIR\" to its ctl",
-			pin, host.mountpoint, (int)len, pin);
+			pin, host.mountpoint, (int)strcspn(pin, "@"), pin);
 	return r < 0 ? err_set(e, -r, "no memory") : 0;
 }
 

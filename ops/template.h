@@ -51,7 +51,10 @@ struct template_view {
 	gid_t gid;
 	mode_t mode;
 	uint64_t rootfs_bytes, disk_bytes; /* length; allocated on disk by all versions */
-	unsigned used_by;                  /* sandboxes that need it */
+	const char
+		*warm; /* saved memory of the current version: "none", "making", "ready", "full" */
+	uint64_t warm_bytes; /* allocated by it */
+	unsigned used_by;    /* sandboxes that need it */
 	int64_t created_ms, imported_ms;
 	struct template_source source; /* of the current version */
 	uint64_t pull_bytes,
@@ -82,6 +85,15 @@ int template_own_config(struct template *t, struct config *ret);
 /* Replace what was set for it, durably; @c comes back as what is not in use then. With its lane's turn. */
 int template_set_config(struct template *t, struct config *c, struct err *e);
 
+/* Saved memory that sandboxes of a version go on from at their first start: versions/DIGEST12/memory/, template-memory.c */
+struct template_memory {
+	struct memory_saved saved; /* dir "": there is none */
+	bool full; /* of a sandbox as somebody left it (commit full), else of a guest that had just booted */
+	char store
+		[16]; /* of the disk's data beside it; "": there is none, the disk is the template's image */
+	uint64_t disk_mib; /* of the disk that it fits to */
+};
+
 /* The paths of one version, for a sandbox. */
 struct template_version {
 	char pin[NAME_MAX_LEN + 1 + 13];            /* NAME@DIGEST12 */
@@ -89,7 +101,9 @@ struct template_version {
 	char cmdline[1024];                         /* the template's own kernel arguments */
 	char init[128]; /* sbxfs.init= for the agent: "agent" or a path */
 	uint64_t rootfs_bytes;
-	struct config defaults; /* owned: template_version_done() */
+	struct template_memory memory; /* that is known to be good so far */
+	char memory_dir[384];          /* absolute */
+	struct config defaults;        /* owned: template_version_done() */
 };
 
 /**
@@ -138,11 +152,13 @@ struct template_parts {
 	bool ours[TEMPLATE_PART_COUNT];
 	const char *conf; /* text to use in place of a template.conf; NULL: the file; borrowed */
 	const struct template_source *source; /* NULL: not pulled; borrowed */
+	/* Saved memory that goes with it, as template_memory_seal() left it: its files get names there too; -1: none; borrowed. */
+	int memory_fd;
 };
 
 #define TEMPLATE_PARTS_NONE                                                                        \
 	{                                                                                          \
-		.fd = { -1, -1, -1, -1 }                                                           \
+		.fd = {-1, -1, -1, -1}, .memory_fd = -1                                            \
 	}
 void template_parts_done(struct template_parts *p);
 
@@ -171,6 +187,47 @@ int template_pull(struct template *t, const char *url, const char *sha256, const
  * Return: 0, also when nobody answers; -EINVAL it was never pulled; -ECANCELED.
  */
 int template_check(struct template *t, const struct deadline *d, struct buf *out, struct err *e);
+
+/* Remove the versions that no sandbox needs and that are not current. With its lane's turn. */
+void template_prune(struct template *t);
+
+/* ---- saved memory ---------------------------------------------------------------------------------------- */
+
+/**
+ * template_memory_check() - Can this host go on from it, as far as can be told without trying?
+ * @dir: its directory, absolute
+ * Return: 0; -ENOTSUP what differs; -EBADMSG damaged; -ENOENT.
+ */
+int template_memory_check(const struct template_memory *m, const char *dir, struct err *e);
+
+/* It has failed: no start takes it any more until the next daemon. */
+void template_memory_bad(const struct template_version *v);
+
+/* Memory on its way to a version: versions/DIGEST12/.memory.new */
+struct template_memory_fresh {
+	int version_fd, fd; /* its version's directory and its own; owned */
+	char path[400];     /* of fd, absolute */
+};
+
+/* Make the directory, empty; template_memory_fresh_done() is the caller's either way. */
+int template_memory_begin(const struct template_version *v, struct template_memory_fresh *ret,
+			  struct err *e);
+
+#define TEMPLATE_MEMORY_START "start" /* in a directory of saved memory: what goes with it */
+
+/* Make the directory of what goes with saved memory: the disk's data is to be copied to it. */
+int template_memory_start_dir(int memory_fd, int *ret_fd, struct err *e);
+
+/* Write its record to that, and make both directories durable. */
+int template_memory_seal(int memory_fd, int start_fd, const struct template_memory *m,
+			 struct err *e);
+
+/* Give it its name, durably, in the place of what the version had. Return: 0; -ENOENT the version is gone; -EIO, …. */
+int template_memory_finish(struct template_memory_fresh *f, const struct template_version *v,
+			   const struct template_memory *m, struct err *e);
+
+/* Remove what has not been finished. */
+void template_memory_fresh_done(struct template_memory_fresh *f);
 
 /* Load all; at start, before any thread. */
 int template_init(struct err *e);
