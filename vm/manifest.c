@@ -22,6 +22,7 @@ enum {
 	MANIFEST_MAX = 64 << 10, /* bytes of the file */
 	CPUINFO_MAX = 16 << 20,  /* bytes; hosts have many processors */
 	FLAGS_DIGITS = 12,       /* of their digest that are kept */
+	TSC_PART = 100,          /* frequencies that differ by less than this part are the same */
 };
 
 /* clang-format off */
@@ -104,6 +105,8 @@ void manifest_fill(struct manifest *m, const struct vm_spec *spec)
 		       spec->template ? spec->template : "");
 	if (spec->host->accel == VM_ACCEL_KVM)
 		host_cpu(m->cpu, sizeof(m->cpu));
+	else
+		m->tsc_khz = spec->host->tsc_khz;
 }
 
 /* ---- files ------------------------------------------------------------------------------------------- */
@@ -227,6 +230,7 @@ int manifest_write(const struct manifest *m, int dirfd, const char *name, struct
 		r = json_add_text(o, texts[i].key, text_of(m, &texts[i]));
 	r = r ? r : json_add_int(o, "vcpus", m->vcpus);
 	r = r ? r : json_add_int(o, "memory_mib", (int64_t)m->memory_mib);
+	r = r ? r : json_add_int(o, "tsc_khz", m->tsc_khz);
 	r = r ? r : files_to_json(m, o);
 	text = r ? NULL : json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY);
 	if (!text)
@@ -272,14 +276,16 @@ static int files_from_json(struct json_object *o, struct manifest *ret, struct e
 static int from_json(struct json_object *o, struct manifest *ret, struct err *e)
 {
 	int64_t vcpus = json_int_at(o, "vcpus", 0), mib = json_int_at(o, "memory_mib", 0);
+	int64_t tsc_khz = json_int_at(o, "tsc_khz", 0);
 
 	if (json_int_at(o, "format", 0) > MANIFEST_FORMAT)
 		return err_set(e, ENOTSUP, "a later version of sbxfs saved this memory");
 	if (json_int_at(o, "format", 0) != MANIFEST_FORMAT || vcpus <= 0 || vcpus > INT32_MAX ||
-	    mib <= 0)
+	    mib <= 0 || tsc_khz < 0 || tsc_khz > UINT32_MAX)
 		return bad(e, "its format or sizes");
 	ret->vcpus = (unsigned)vcpus;
 	ret->memory_mib = (uint64_t)mib;
+	ret->tsc_khz = (uint32_t)tsc_khz;
 	for (size_t i = 0; i < TEXT_COUNT; i++) {
 		const char *text = json_text_at(o, texts[i].key, NULL);
 
@@ -311,6 +317,14 @@ int manifest_read(int dirfd, const char *name, struct manifest *ret, struct err 
 
 /* ---- the comparison ---------------------------------------------------------------------------------- */
 
+/* Measured twice on one host it is never quite the same. */
+static bool same_tsc(uint32_t a, uint32_t b)
+{
+	uint32_t more = a > b ? a : b, less = a > b ? b : a;
+
+	return less == 0 || more - less <= more / TSC_PART;
+}
+
 int manifest_compare(const struct manifest *saved, const struct manifest *here, struct err *e)
 {
 	for (size_t i = 0; i < TEXT_COUNT; i++) {
@@ -322,6 +336,12 @@ int manifest_compare(const struct manifest *saved, const struct manifest *here, 
 				       "\"%s\" now",
 				       t->what, text_of(saved, t), text_of(here, t));
 	}
+	if (!same_tsc(saved->tsc_khz, here->tsc_khz))
+		return err_set(
+			e, ENOTSUP,
+			"the saved memory does not fit: the host's time stamp counter ran at "
+			"%" PRIu32 " kHz and runs at %" PRIu32,
+			saved->tsc_khz, here->tsc_khz);
 	if (saved->vcpus != here->vcpus)
 		return err_set(e, ENOTSUP,
 			       "the saved memory does not fit: it is of a guest with %u vCPUs, and "

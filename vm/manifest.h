@@ -36,6 +36,7 @@ struct manifest {
 	char cpu[192]; /* under KVM the host's: model name and a digest of its flags */
 	unsigned vcpus;
 	uint64_t memory_mib;
+	uint32_t tsc_khz;  /* under TCG: a guest goes on counting with the host's; 0: not known */
 	char devices[256]; /* in their order, with blanks between */
 	char net[8];
 	char template[192]; /* NAME@DIGEST12: only to know, it need not fit */

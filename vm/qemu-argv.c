@@ -52,7 +52,7 @@ static void add_machine(struct qemu_argv *a, const struct vm_spec *s, const stru
 
 	arg(a, "%s", s->host->program);
 	opt(a, "-name", "%s", s->name);
-	opt(a, "-machine", "microvm,memory-backend=ram0,dump-guest-core=off");
+	opt(a, "-machine", QEMU_MACHINE ",memory-backend=ram0,dump-guest-core=off");
 	opt(a, "-accel", "%s", kvm ? "kvm" : "tcg");
 	/* The whole of what the accelerator has: many distributions need more than QEMU's default CPU. */
 	opt(a, "-cpu", "%s", kvm ? "host" : "max");
@@ -65,8 +65,8 @@ static void add_machine(struct qemu_argv *a, const struct vm_spec *s, const stru
 	opt(a, "-sandbox",
 	    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	opt(a, "-object",
-	    "memory-backend-file,id=ram0,size=%" PRIu64 "M,mem-path=/proc/self/fd/%d,share=on",
-	    s->memory_mib, fds->ram);
+	    "memory-backend-file,id=ram0,size=%" PRIu64 "M,mem-path=/proc/self/fd/%d,share=%s",
+	    s->memory_mib, fds->ram, fds->ram_private ? "off" : "on");
 }
 
 /* Append the JSON of a file or device in the host. */
@@ -165,6 +165,13 @@ static void add_kernel(struct qemu_argv *a, const struct vm_spec *s, const struc
 	    s->cmdline && *s->cmdline ? " " : "", s->cmdline ? s->cmdline : "");
 }
 
+/* The guest has its kernel in memory. It stands until it is told to go on, and how to load is said over QMP. */
+static void add_incoming(struct qemu_argv *a)
+{
+	arg(a, "-S");
+	opt(a, "-incoming", "defer");
+}
+
 static int check(const struct vm_spec *s, struct err *e)
 {
 	if (strchr(s->name, ','))
@@ -197,7 +204,10 @@ int qemu_argv_build(const struct vm_spec *spec, const struct qemu_fds *fds,
 	opt(ret, "-device", "pvpanic");
 	if (add_channels(ret, spec, fds) < 0)
 		ret->failed = true;
-	add_kernel(ret, spec, fds);
+	if (spec->saved)
+		add_incoming(ret);
+	else
+		add_kernel(ret, spec, fds);
 	if (ret->failed)
 		return err_set(e, ENOMEM, "no memory for QEMU's command line");
 	return 0;

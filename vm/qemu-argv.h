@@ -8,11 +8,14 @@
 #include "base/err.h"
 #include "vm/vm.h"
 
+#define QEMU_MACHINE "microvm"
+
 /* What a QEMU is handed, as numbers in the new process; -1: none. */
 struct qemu_fds {
-	int qmp;     /* listening socket */
-	int console; /* the file that the serial line is logged to */
-	int ram;     /* memfd */
+	int qmp;          /* listening socket */
+	int console;      /* the file that the serial line is logged to */
+	int ram;          /* memfd, or a file of saved memory */
+	bool ram_private; /* what the guest writes does not go into it */
 	int kernel, initrd;
 	int disk; /* the disk's image or block device */
 	int base; /* a qcow2 disk's backing file, always raw */

@@ -2,8 +2,7 @@
 /* vm/qemu-files.c - what a QEMU inherits or finds: files, guest memory, control socket, serial line
  *
  * How it works: everything that can be is opened here, where a failure can be told with its cause, and handed
- * over by descriptor. Guest memory is a memfd whose length is sealed; it lives as long as QEMU, and the kernel
- * never writes it to a disk. Socket and FIFO have names in run_dir so that a later daemon can take up a
+ * over by descriptor. Socket and FIFO have names in run_dir so that a later daemon can take up a
  * QEMU that this one started.
  * The serial line is a "pipe" character device, which needs two names. Its output goes nowhere but to the
  * log: QEMU writes it byte by byte, and a socket whose reader is late is full after some 280 such
@@ -41,7 +40,8 @@ struct qcow2_head {
 
 void qemu_files_close(struct qemu_files *f)
 {
-	int *const all[] = {&f->qmp, &f->ram, &f->kernel, &f->initrd, &f->disk, &f->base};
+	int *const all[] = {&f->qmp,  &f->ram,  &f->kernel, &f->initrd,
+			    &f->disk, &f->base, &f->state};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		fd_close(steal_fd(all[i]));
@@ -60,7 +60,8 @@ static int path_of(const char *run_dir, const char *name, char ret[PATH_SIZE], s
 
 void qemu_names_remove(const char *run_dir)
 {
-	static const char *const names[] = {QEMU_QMP_SOCKET, QEMU_SERIAL_IN, QEMU_SERIAL_OUT};
+	static const char *const names[] = {QEMU_QMP_SOCKET, QEMU_SERIAL_IN, QEMU_SERIAL_OUT,
+					    MANIFEST_NAME};
 	char path[PATH_SIZE];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -140,21 +141,6 @@ int qemu_open_console(const char *run_dir, int *ret_fd, struct err *e)
 	return 0;
 }
 
-static int make_ram(const struct vm_spec *spec, int *ret_fd, struct err *e)
-{
-	uint64_t bytes = spec->memory_mib << 20;
-	AUTO_FD fd = memfd_create(spec->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return err_sys(e, errno, "cannot make a memory file for the guest");
-	if (spec->memory_mib > (uint64_t)INT64_MAX >> 20 || ftruncate(fd, (off_t)bytes) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return err_sys(e, errno, "cannot size the guest's memory file to %llu MiB",
-			       (unsigned long long)spec->memory_mib);
-	*ret_fd = steal_fd(&fd);
-	return 0;
-}
-
 static int open_file(const char *path, const char *what, int *ret_fd, struct err *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -228,18 +214,47 @@ static int open_disk(const struct vm_spec *spec, struct qemu_files *f, struct er
 	return r;
 }
 
-int qemu_files_open(const struct vm_spec *spec, struct qemu_files *ret, struct err *e)
+static int open_kernel(const struct vm_spec *spec, struct qemu_files *f, struct err *e)
+{
+	int r = open_file(spec->kernel, "kernel", &f->kernel, e);
+
+	return r == 0 && spec->initrd ? open_file(spec->initrd, "initial RAM disk", &f->initrd, e)
+				      : r;
+}
+
+/* Open a file of saved memory. */
+static int open_saved(const struct vm_spec *spec, const char *name, int *ret_fd, struct err *e)
+{
+	int fd = openat(spec->saved->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, errno, "cannot open %s/%s", spec->saved->dir, name);
+	*ret_fd = fd;
+	return 0;
+}
+
+/* The guest's memory: empty, or the saved file itself. */
+static int open_ram(const struct vm_spec *spec, const struct manifest *saved, struct qemu_files *f,
+		    struct err *e)
+{
+	f->ram_private = saved && spec->saved->memory == VM_MEMORY_SHARED &&
+			 strcmp(saved->memory, QEMU_MEMORY_FILE) == 0;
+	if (f->ram_private)
+		return open_saved(spec, QEMU_SAVED_MEMORY, &f->ram, e);
+	return qemu_ram_make(spec, &f->ram, e);
+}
+
+int qemu_files_open(const struct vm_spec *spec, const struct manifest *saved,
+		    struct qemu_files *ret, struct err *e)
 {
 	int r;
 
-	*ret = (struct qemu_files){-1, -1, -1, -1, -1, -1, {0}, {0}};
-	r = open_file(spec->kernel, "kernel", &ret->kernel, e);
-	if (r == 0 && spec->initrd)
-		r = open_file(spec->initrd, "initial RAM disk", &ret->initrd, e);
+	*ret = (struct qemu_files){-1, -1, -1, -1, -1, -1, -1, false, {0}, {0}};
+	r = saved ? open_saved(spec, QEMU_SAVED_STATE, &ret->state, e) : open_kernel(spec, ret, e);
 	if (r == 0 && spec->disk)
 		r = open_disk(spec, ret, e);
 	if (r == 0)
-		r = make_ram(spec, &ret->ram, e);
+		r = open_ram(spec, saved, ret, e);
 	if (r < 0)
 		return r;
 	qemu_names_remove(spec->run_dir); /* of an earlier QEMU; only one at a time has run_dir */

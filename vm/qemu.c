@@ -16,30 +16,11 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "base/log.h"
-#include "vm/qmp.h"
-
-enum {
-	START_LIMIT_MS = 30 * 1000, /* until QEMU's greeting, on a busy host */
-	UNDO_LIMIT_MS = 10 * 1000,  /* for the end of a QEMU whose start failed */
-	RUN_DIR_SIZE = 96,
-	LAST_WORDS = 1024, /* bytes of stderr in an error */
-};
-
-struct vm {
-	struct vm_common common; /* first */
-	char run_dir[RUN_DIR_SIZE];
-	pthread_mutex_t lock; /* guards qmp and end */
-	struct qmp qmp;
-	enum vm_end end;
-	atomic_uint said; /* a set of vm_said */
-};
+#include "base/file.h"
+#include "base/json.h"
 
 /* ---- events ------------------------------------------------------------------------------------------ */
 
@@ -72,12 +53,25 @@ static void note_disk_error(struct vm *vm, struct json_object *message)
 					   : VM_SAID_DISK_ERROR);
 }
 
+/* Those between are of no interest: "setup", "active", "device", … */
+static void note_migration(struct vm *vm, const char *status)
+{
+	if (strcmp(status, "completed") == 0)
+		vm->migration = QEMU_MIGRATION_COMPLETED;
+	else if (strcmp(status, "failed") == 0)
+		vm->migration = QEMU_MIGRATION_FAILED;
+	else if (strcmp(status, "cancelled") == 0)
+		vm->migration = QEMU_MIGRATION_CANCELLED;
+}
+
 static void note_event(void *arg, const char *name, struct json_object *message)
 {
 	struct vm *vm = arg;
 
 	if (strcmp(name, "BLOCK_IO_ERROR") == 0)
 		note_disk_error(vm, message);
+	else if (strcmp(name, "MIGRATION") == 0)
+		note_migration(vm, json_text_at(message, "data/status", ""));
 	else if (strcmp(name, "GUEST_PANICKED") == 0)
 		vm->end = VM_END_PANIC;
 	else if (vm->end == VM_END_PANIC)
@@ -111,11 +105,11 @@ static unsigned qemu_said(struct vm *vm)
 
 /* ---- life of a struct vm ----------------------------------------------------------------------------- */
 
-static struct vm *vm_new(const char *run_dir, struct err *e)
+struct vm *qemu_vm_new(const char *run_dir, struct err *e)
 {
 	struct vm *vm;
 
-	if (strlen(run_dir) >= RUN_DIR_SIZE) {
+	if (strlen(run_dir) >= QEMU_RUN_DIR_SIZE) {
 		(void)err_set(e, ENAMETOOLONG, "the run directory's name is too long: %s", run_dir);
 		return NULL;
 	}
@@ -136,7 +130,7 @@ static struct vm *vm_new(const char *run_dir, struct err *e)
 	return vm;
 }
 
-static void qemu_close(struct vm *vm)
+void qemu_close(struct vm *vm)
 {
 	if (!vm)
 		return;
@@ -147,27 +141,21 @@ static void qemu_close(struct vm *vm)
 	free(vm);
 }
 
-static void cleanup_vm(struct vm **vm)
-{
-	qemu_close(*vm);
-}
-#define AUTO_VM __attribute__((cleanup(cleanup_vm))) struct vm *
-
 /* ---- running or not ---------------------------------------------------------------------------------- */
 
-/* Do the vCPUs run, and if not, because of the disk? Return: 0 and @ret_running, @ret_disk; negative errno. */
-static int query(struct vm *vm, const struct deadline *d, bool *ret_running, bool *ret_disk,
-		 struct err *e)
+int qemu_query(struct vm *vm, const struct deadline *d, struct qemu_status *ret, struct err *e)
 {
 	AUTO_JSON reply = NULL;
+	const char *status;
 	int r = qmp_call(&vm->qmp, "query-status", NULL, d, &reply, e);
 
 	if (r < 0)
 		return r;
-	if (ret_running)
-		*ret_running = json_bool_at(reply, "return/running", false);
-	if (ret_disk)
-		*ret_disk = strcmp(json_text_at(reply, "return/status", ""), "io-error") == 0;
+	status = json_text_at(reply, "return/status", "");
+	ret->running = json_bool_at(reply, "return/running", false);
+	ret->disk = strcmp(status, "io-error") == 0;
+	ret->migrated = strcmp(status, "postmigrate") == 0;
+	ret->migrating = strcmp(status, "finish-migrate") == 0;
 	return 0;
 }
 
@@ -175,22 +163,22 @@ static int query(struct vm *vm, const struct deadline *d, bool *ret_running, boo
 static int set_running(struct vm *vm, const char *command, bool wanted, const struct deadline *d,
 		       struct err *e)
 {
-	bool running = !wanted, disk = false;
+	struct qemu_status status = {.running = !wanted};
 	int r;
 
 	(void)pthread_mutex_lock(&vm->lock);
 	r = qmp_call(&vm->qmp, command, NULL, d, NULL, e);
 	if (r == 0)
-		r = query(vm, d, &running, &disk, e);
+		r = qemu_query(vm, d, &status, e);
 	(void)pthread_mutex_unlock(&vm->lock);
-	if (r == 0 && wanted && disk)
+	if (r == 0 && wanted && status.disk)
 		r = err_set(
 			e, EIO,
 			"its disk fails a request again as soon as it goes on; the host's kernel log "
 			"says why: mend that, then thaw it");
-	else if (r == 0 && running != wanted)
+	else if (r == 0 && status.running != wanted)
 		r = err_set(e, EIO, "QEMU took the command %s, but its vCPUs %s", command,
-			    running ? "go on" : "do not run");
+			    status.running ? "go on" : "do not run");
 	return r;
 }
 
@@ -206,17 +194,20 @@ static int qemu_thaw(struct vm *vm, const struct deadline *d, struct err *e)
 
 static int qemu_disk_stopped(struct vm *vm, const struct deadline *d, bool *ret, struct err *e)
 {
+	struct qemu_status status = {.running = false};
 	int r;
 
 	(void)pthread_mutex_lock(&vm->lock);
-	r = query(vm, d, NULL, ret, e);
+	r = qemu_query(vm, d, &status, e);
 	(void)pthread_mutex_unlock(&vm->lock);
+	if (r == 0)
+		*ret = status.disk;
 	return r;
 }
 
 /* ---- the end ----------------------------------------------------------------------------------------- */
 
-static int end_process(int pidfd, const struct deadline *d, struct err *e)
+int qemu_end_process(int pidfd, const struct deadline *d, struct err *e)
 {
 	int status = -1;
 	int r = proc_kill(pidfd, SIGKILL);
@@ -237,165 +228,34 @@ static int qemu_kill(struct vm *vm, const struct proc_id *id, const char *run_di
 	int r = 0;
 
 	if (vm) {
-		r = end_process(vm->common.pidfd, d, e);
+		r = qemu_end_process(vm->common.pidfd, d, e);
 		run_dir = vm->run_dir;
 	} else if (id->pid > 0 && proc_open(id, &pidfd) == 0) {
-		r = end_process(pidfd, d, e);
+		r = qemu_end_process(pidfd, d, e);
 	}
 	if (r == 0)
 		qemu_names_remove(run_dir);
 	return r;
 }
 
-/* ---- start ------------------------------------------------------------------------------------------- */
+/* ---- taking it up ------------------------------------------------------------------------------------- */
 
-/* Length of the VMM's stderr now; -1 when it is no file. */
-static off_t stderr_length(int fd)
+/* What it was started as. One that an earlier daemon started without a manifest runs, and cannot be saved. */
+static void read_runs(struct vm *vm)
 {
-	struct stat st;
+	AUTO_FD dir = -1;
 
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? st.st_size : -1;
-}
-
-/* Add to the error what QEMU wrote to stderr since the file had @from bytes: the last of it. */
-static void add_last_words(int fd, off_t from, struct err *e)
-{
-	char path[40];
-	char text[LAST_WORDS + 1];
-	off_t end = stderr_length(fd);
-	AUTO_FD file = -1;
-	ssize_t n;
-
-	if (!e || from < 0 || end <= from)
-		return;
-	if (end - from > LAST_WORDS)
-		from = end - LAST_WORDS;
-	/* The descriptor may be open for writing only. */
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits */
-	file = open(path, O_RDONLY | O_CLOEXEC);
-	n = file < 0 ? -1 : pread(file, text, LAST_WORDS, from);
-	while (n > 0 && strchr("\r\n ", text[n - 1]))
-		n--;
-	if (n > 0) {
-		size_t have = strlen(e->text);
-
-		text[n] = '\0';
-		(void)snprintf(e->text + have, sizeof(e->text) - have, "; it said: %s", text);
-	}
-}
-
-/* Collects the descriptors that the new process gets. */
-struct handed {
-	int fds[PROC_FDS_MAX];
-	unsigned count;
-};
-
-/* Return: the number that @fd will have there; -1 for none. */
-static int hand_over(struct handed *h, int fd)
-{
-	if (fd < 0)
-		return -1;
-	h->fds[h->count] = fd;
-	return PROC_FD_FIRST + (int)h->count++;
-}
-
-static int spawn(struct vm *vm, const struct vm_spec *spec, const struct qemu_files *f,
-		 struct err *e)
-{
-	struct handed h = {.count = 0};
-	struct qemu_fds fds = {
-		.qmp = hand_over(&h, f->qmp),
-		.console = hand_over(&h, spec->console_fd),
-		.ram = hand_over(&h, f->ram),
-		.kernel = hand_over(&h, f->kernel),
-		.initrd = hand_over(&h, f->initrd),
-		.disk = hand_over(&h, f->disk),
-		.base = hand_over(&h, f->base),
-		.tap = hand_over(&h, spec->net == VM_NET_TAP ? spec->tap_fd : -1),
-	};
-	struct qemu_argv argv;
-	struct proc_spec proc = {
-		.stdin_fd = -1,
-		.stdout_fd = spec->stderr_fd,
-		.stderr_fd = spec->stderr_fd,
-		.fds = h.fds,
-		.fd_count = h.count,
-		.netns_fd = spec->netns_fd,
-		.cgroup = spec->cgroup,
-	};
-	int r = qemu_argv_build(spec, &fds, &f->disk_image, &f->base_image, &argv, e);
-
-	if (r == 0) {
-		proc.argv = (const char *const *)argv.args;
-		r = proc_spawn(&proc, &vm->common.id, &vm->common.pidfd, e);
-	}
-	qemu_argv_done(&argv);
-	vm->qmp.pidfd = vm->common.pidfd;
-	return r == -ENOENT ? err_wrap(e, "install qemu-system-x86") : r;
-}
-
-/* Wait for QEMU's greeting and see that the guest runs. */
-static int await_running(struct vm *vm, const struct deadline *d, struct err *e)
-{
-	struct deadline limit = deadline_within(d, START_LIMIT_MS);
-	bool running = false;
-	int r = qmp_greet(&vm->qmp, &limit, e);
-
-	if (r == 0)
-		r = query(vm, &limit, &running, NULL, e);
-	if (r == 0 && !running && vm->end == VM_END_UNKNOWN)
-		r = err_set(e, EIO, "QEMU is up, but the guest does not run");
-	if (r == 0)
-		r = qemu_open_console(vm->run_dir, &vm->common.console, e);
-	vm->common.events = vm->qmp.fd;
-	return r < 0 ? err_wrap(e, "cannot start the VM %s", vm->run_dir) : 0;
-}
-
-/* The listening socket is closed here once QEMU has it: its end is then the end of the connection. */
-static int start_in(struct vm *vm, const struct vm_spec *spec, struct err *e)
-{
-	struct qemu_files files;
-	int r = qemu_files_open(spec, &files, e);
-
-	if (r == 0)
-		r = qemu_connect(vm->run_dir, &vm->qmp.fd, e);
-	if (r == 0)
-		r = spawn(vm, spec, &files, e);
-	qemu_files_close(&files);
-	return r;
-}
-
-static int qemu_start(const struct vm_spec *spec, const struct deadline *d, struct vm **ret_vm,
-		      struct err *e)
-{
-	off_t stderr_from = stderr_length(spec->stderr_fd);
-	AUTO_VM vm = vm_new(spec->run_dir, e);
-	struct deadline undo;
-	int r;
-
-	if (!vm)
-		return e ? -e->code : -ENOMEM;
-	vm->common.vcpus = spec->vcpus;
-	vm->common.memory_mib = spec->memory_mib;
-	r = start_in(vm, spec, e);
-	if (r == 0)
-		r = await_running(vm, d, e);
-	if (r == 0) {
-		*ret_vm = steal_ptr(&vm);
-		return 0;
-	}
-	undo = deadline_in(UNDO_LIMIT_MS, -1);
-	if (vm->common.pidfd >= 0 && end_process(vm->common.pidfd, &undo, NULL) < 0)
-		log_warning("QEMU process %d does not end, ignoring", (int)vm->common.id.pid);
-	qemu_names_remove(spec->run_dir);
-	add_last_words(spec->stderr_fd, stderr_from, e);
-	return r;
+	if (file_open_dir(AT_FDCWD, vm->run_dir, &dir, NULL) < 0 ||
+	    manifest_read(dir, MANIFEST_NAME, &vm->runs, NULL) < 0)
+		vm->runs = (struct manifest){0};
+	vm->common.vcpus = vm->runs.vcpus;
+	vm->common.memory_mib = vm->runs.memory_mib;
 }
 
 static int qemu_open(const struct proc_id *id, const char *run_dir, const struct deadline *d,
 		     struct vm **ret_vm, struct err *e)
 {
-	AUTO_VM vm = vm_new(run_dir, e);
+	AUTO_QEMU vm = qemu_vm_new(run_dir, e);
 	int r;
 
 	if (!vm)
@@ -404,6 +264,7 @@ static int qemu_open(const struct proc_id *id, const char *run_dir, const struct
 	if (r < 0)
 		return err_set(e, -r, "QEMU process %d is gone", (int)id->pid);
 	vm->common.id = *id;
+	read_runs(vm);
 	vm->qmp.pidfd = vm->common.pidfd;
 	r = qemu_connect(vm->run_dir, &vm->qmp.fd, e);
 	if (r == 0)

@@ -187,14 +187,42 @@ static int receive_message(struct qmp *q, const struct deadline *d, struct json_
 	}
 }
 
+/* send() of what is there room for, and of @pass with its first byte; -1: none. */
+static ssize_t send_some(int fd, const char *text, size_t len, int pass)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {.room = {0}};
+	union {
+		const char *given;
+		void *taken; /* sendmsg() does not write to it */
+	} data = {.given = text};
+	struct iovec part = {.iov_base = data.taken, .iov_len = len};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+	if (pass >= 0) {
+		struct cmsghdr *c;
+
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control.room);
+		c = CMSG_FIRSTHDR(&message);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &pass, sizeof(pass));
+	}
+	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* Return: 0; negative errno. A command that went out by half breaks the connection. */
-static int send_all(struct qmp *q, const char *text, size_t len, const struct deadline *d,
+static int send_all(struct qmp *q, const char *text, size_t len, int pass, const struct deadline *d,
 		    struct err *e)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = send(q->fd, text + done, len - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send_some(q->fd, text + done, len - done, done == 0 ? pass : -1);
 		int r = 0;
 
 		if (n >= 0)
@@ -211,7 +239,7 @@ static int send_all(struct qmp *q, const char *text, size_t len, const struct de
 	return 0;
 }
 
-static int send_command(struct qmp *q, const char *command, struct json_object *args,
+static int send_command(struct qmp *q, const char *command, struct json_object *args, int pass,
 			const struct deadline *d, struct err *e)
 {
 	AUTO_JSON owned = args;
@@ -229,7 +257,7 @@ static int send_command(struct qmp *q, const char *command, struct json_object *
 	buf_addc(&text, '\n');
 	if (buf_error(&text) < 0)
 		return err_set(e, ENOMEM, "no memory for a command to QEMU");
-	return send_all(q, buf_text(&text), text.len, d, e);
+	return send_all(q, buf_text(&text), text.len, pass, d, e);
 }
 
 int qmp_greet(struct qmp *q, const struct deadline *d, struct err *e)
@@ -250,13 +278,19 @@ int qmp_greet(struct qmp *q, const struct deadline *d, struct err *e)
 int qmp_call(struct qmp *q, const char *command, struct json_object *args, const struct deadline *d,
 	     struct json_object **ret, struct err *e)
 {
+	return qmp_call_fd(q, command, args, -1, d, ret, e);
+}
+
+int qmp_call_fd(struct qmp *q, const char *command, struct json_object *args, int fd,
+		const struct deadline *d, struct json_object **ret, struct err *e)
+{
 	int r;
 
 	if (q->fd < 0) {
 		json_object_put(args);
 		return err_set(e, EIO, "there is no connection to QEMU any more");
 	}
-	r = send_command(q, command, args, d, e);
+	r = send_command(q, command, args, fd, d, e);
 	while (r == 0) {
 		AUTO_JSON reply = NULL;
 
@@ -271,6 +305,28 @@ int qmp_call(struct qmp *q, const char *command, struct json_object *args, const
 		return 0;
 	}
 	return r;
+}
+
+int qmp_await(struct qmp *q, const struct deadline *d, struct err *e)
+{
+	if (q->fd < 0)
+		return err_set(e, EIO, "there is no connection to QEMU any more");
+	for (;;) {
+		AUTO_JSON message = NULL;
+		int r = next_message(q, &message, e);
+
+		if (r < 0)
+			return r;
+		if (message && take_event(q, message))
+			return 0;
+		if (message)
+			continue; /* an answer that came too late */
+		r = wait_ready(q, POLLIN, d, e);
+		if (r == 0)
+			r = (int)receive(q, e);
+		if (r < 0)
+			return r;
+	}
 }
 
 void qmp_drain(struct qmp *q)

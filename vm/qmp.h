@@ -52,6 +52,13 @@ int qmp_greet(struct qmp *q, const struct deadline *d, struct err *e);
 int qmp_call(struct qmp *q, const char *command, struct json_object *args, const struct deadline *d,
 	     struct json_object **ret, struct err *e);
 
+/* The same, and @fd goes along with it for QEMU to take; borrowed, -1: none. */
+int qmp_call_fd(struct qmp *q, const char *command, struct json_object *args, int fd,
+		const struct deadline *d, struct json_object **ret, struct err *e);
+
+/* Wait until an event was handed on. Return: 0; -ETIMEDOUT; -ECANCELED; -EIO QEMU ended or talks nonsense. */
+int qmp_await(struct qmp *q, const struct deadline *d, struct err *e);
+
 /**
  * qmp_drain() - Hand on the events that have already come, without waiting; works after QEMU's end too
  *

@@ -5,7 +5,9 @@
  * helper-vm DIR KERNEL INITRD VERB...
  *
  * DIR holds run/ (sockets), console, stderr, and disk.qcow2 or disk.raw where the VM is to have one. Verbs are
- * carried out one after the other on one VM; the first that fails ends the program with 1.
+ * carried out one after the other on one VM; the first that fails ends the program with 1. `fails ERRNO VERB…` is a verb
+ * that is to fail like that; `cancel MS VERB…` one that is called off after so long, `limit MS VERB…` one that may take so long.
+ * The environment has ACCEL, HOST_PORT, CMDLINE, MEMORY_MIB, VCPUS.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -33,6 +37,9 @@ struct world {
 	struct vm_spec spec;
 	struct vm *vm;
 	struct proc_id id;
+	int64_t limit_ms;   /* for the next verb; 0: as ever */
+	int64_t cancel_ms;  /* the same; 0: not at all */
+	const char *wanted; /* name of the errno that the next verb is to end with; NULL: none */
 };
 
 static const struct vm_driver *driver(void)
@@ -51,6 +58,87 @@ static int do_start(struct world *w, const char *arg, const struct deadline *d, 
 	w->id = vm_common(w->vm)->id;
 	(void)printf("start_ms=%lld pid=%d\n", (long long)(clock_ms() - begin), (int)w->id.pid);
 	return 0;
+}
+
+/* Open a directory of saved memory, make it first when that is asked. */
+static int open_saved(struct world *w, const char *name, bool make, char path[256],
+		      struct vm_saved *ret, struct err *e)
+{
+	(void)snprintf(path, 256, "%s%s%s", name[0] == '/' ? "" : w->dir, name[0] == '/' ? "" : "/",
+		       name);
+	if (make && mkdir(path, 0700) < 0)
+		return err_sys(e, errno, "cannot make %s", path);
+	ret->dir = path;
+	return file_open_dir(AT_FDCWD, path, &ret->dir_fd, e);
+}
+
+static int do_save(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	struct vm_saved to = {.dir_fd = -1};
+	char path[256];
+	int64_t begin = clock_ms();
+	int r = open_saved(w, arg, true, path, &to, e);
+
+	if (r == 0)
+		r = driver()->save(w->vm, &to, d, e);
+	fd_close(to.dir_fd);
+	if (r == 0)
+		(void)printf("save_ms=%lld\n", (long long)(clock_ms() - begin));
+	return r;
+}
+
+/* Start from what is saved, or see whether that would do. */
+static int from_saved(struct world *w, const char *arg, enum vm_memory memory, bool check,
+		      const struct deadline *d, struct err *e)
+{
+	struct vm_saved from = {.dir_fd = -1, .memory = memory};
+	char path[256];
+	int r = open_saved(w, arg, false, path, &from, e);
+
+	w->spec.saved = &from;
+	if (r == 0)
+		r = check ? driver()->check_saved(&w->spec, e) : do_start(w, NULL, d, e);
+	w->spec.saved = NULL;
+	fd_close(from.dir_fd);
+	return r;
+}
+
+static int do_restore(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	return from_saved(w, arg, VM_MEMORY_OWN, false, d, e);
+}
+
+static int do_share(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	return from_saved(w, arg, VM_MEMORY_SHARED, false, d, e);
+}
+
+static int do_check(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	return from_saved(w, arg, VM_MEMORY_OWN, true, d, e);
+}
+
+static int do_balloon(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	int64_t begin = clock_ms();
+	uint64_t now = 0;
+	int r = driver()->balloon(w->vm, (uint64_t)atoi(arg), d, &now, e);
+
+	if (r == 0)
+		(void)printf("balloon=%llu balloon_ms=%lld\n", (unsigned long long)now,
+			     (long long)(clock_ms() - begin));
+	return r;
+}
+
+/* Check what the VM is known to be. */
+static int do_size(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	const struct vm_common *c = vm_common(w->vm);
+	char size[40];
+
+	(void)d;
+	(void)snprintf(size, sizeof(size), "%u:%llu", c->vcpus, (unsigned long long)c->memory_mib);
+	return strcmp(size, arg) == 0 ? 0 : err_set(e, EIO, "it is %s, not %s", size, arg);
 }
 
 static int do_freeze(struct world *w, const char *arg, const struct deadline *d, struct err *e)
@@ -216,6 +304,31 @@ static int do_sh(struct world *w, const char *arg, const struct deadline *d, str
 	return r;
 }
 
+/* What the next verb is to be like. */
+static int do_limit(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	(void)d;
+	(void)e;
+	w->limit_ms = atoi(arg);
+	return 0;
+}
+
+static int do_cancel(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	(void)d;
+	(void)e;
+	w->cancel_ms = atoi(arg);
+	return 0;
+}
+
+static int do_fails(struct world *w, const char *arg, const struct deadline *d, struct err *e)
+{
+	(void)d;
+	(void)e;
+	w->wanted = arg;
+	return 0;
+}
+
 /* clang-format off */
 static const struct verb {
 	const char *name;
@@ -235,22 +348,63 @@ static const struct verb {
 	{ "expect",  true,  do_expect },
 	{ "cycle",   true,  do_cycle },
 	{ "sh",      true,  do_sh },
+	{ "save",    true,  do_save },
+	{ "restore", true,  do_restore },
+	{ "share",   true,  do_share },
+	{ "check",   true,  do_check },
+	{ "balloon", true,  do_balloon },
+	{ "size",    true,  do_size },
+	{ "limit",   true,  do_limit },
+	{ "cancel",  true,  do_cancel },
+	{ "fails",   true,  do_fails },
 };
 /* clang-format on */
+
+static bool is_prefix(const struct verb *v)
+{
+	return v->run == do_limit || v->run == do_cancel || v->run == do_fails;
+}
+
+/* Carry one verb out with what was said before it. Return: 0; negative errno, after saying why. */
+static int run_one(struct world *w, const struct verb *v, const char *arg)
+{
+	int64_t cancel_ms = w->cancel_ms;
+	AUTO_FD cancel = cancel_ms ? timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC) : -1;
+	struct itimerspec when = {
+		.it_value = {.tv_sec = cancel_ms / 1000, .tv_nsec = cancel_ms % 1000 * 1000000}};
+	struct deadline d = deadline_in(w->limit_ms ? w->limit_ms : VERB_LIMIT_MS, cancel);
+	const char *wanted = w->wanted;
+	struct err e = {0};
+	int r;
+
+	if (cancel >= 0)
+		(void)timerfd_settime(cancel, 0, &when, NULL); /* a descriptor of ours */
+	w->wanted = NULL;
+	w->limit_ms = w->cancel_ms = 0;
+	r = v->run(w, arg, &d, &e);
+	if (r < 0)
+		(void)printf("%s: %s: %s\n", v->name, err_name(e.code), e.text);
+	if (!wanted)
+		return r;
+	if (r < 0 && strcmp(err_name(e.code), wanted) == 0)
+		return 0;
+	(void)printf("%s: it did not fail with %s\n", v->name, wanted);
+	return -EIO;
+}
 
 /* Carry one verb out. Return: the arguments used; 0 when it failed, after saying why. */
 static int run_verb(struct world *w, char **args)
 {
-	struct deadline d = deadline_in(VERB_LIMIT_MS, -1);
 	struct err e = {0};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
-		if (strcmp(verbs[i].name, args[0]) != 0 || (verbs[i].has_arg && !args[1]))
+		const struct verb *v = &verbs[i];
+
+		if (strcmp(v->name, args[0]) != 0 || (v->has_arg && !args[1]))
 			continue;
-		if (verbs[i].run(w, args[1], &d, &e) == 0)
-			return verbs[i].has_arg ? 2 : 1;
-		(void)printf("%s: %s: %s\n", args[0], err_name(e.code), e.text);
-		return 0;
+		if ((is_prefix(v) ? v->run(w, args[1], NULL, &e) : run_one(w, v, args[1])) < 0)
+			return 0;
+		return v->has_arg ? 2 : 1;
 	}
 	(void)printf("%s: no such verb\n", args[0]);
 	return 0;
@@ -283,6 +437,14 @@ static enum vm_accel accel_of(const char *word)
 	if (word && strcmp(word, vm_accel_name(VM_ACCEL_TCG)) == 0)
 		return VM_ACCEL_TCG;
 	return VM_ACCEL_AUTO;
+}
+
+/* A number from the environment. */
+static unsigned number(const char *name, unsigned fallback)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)atoi(text) : fallback;
 }
 
 static int probe(const char *word)
@@ -320,8 +482,9 @@ int main(int argc, char **argv)
 	(void)snprintf(w.run, sizeof(w.run), "%s/run", w.dir);
 	w.spec = (struct vm_spec){.name = "sbxtest-1",
 				  .host = &w.host,
-				  .vcpus = 1,
-				  .memory_mib = MEMORY_MIB,
+				  .vcpus = number("VCPUS", 1),
+				  .template = "test@0123456789ab",
+				  .memory_mib = number("MEMORY_MIB", MEMORY_MIB),
 				  .kernel = argv[2],
 				  .initrd = argv[3],
 				  .cmdline = getenv("CMDLINE"),
