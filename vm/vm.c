@@ -5,9 +5,30 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "vm/ch.h"
 #include "vm/qemu.h"
 
-const struct vm_driver *const vm_drivers[] = {&qemu_driver, NULL};
+/* QEMU first: its guests run with and without KVM, survive a full disk, and share saved memory. */
+const struct vm_driver *const vm_drivers[] = {&qemu_driver, &ch_driver, NULL};
+
+enum { DRIVER_COUNT = sizeof(vm_drivers) / sizeof(*vm_drivers) - 1 };
+
+static const char *programs[DRIVER_COUNT]; /* as vm_drivers[]; NULL: look in PATH */
+
+void vm_set_program(const char *driver, const char *path)
+{
+	for (size_t i = 0; i < DRIVER_COUNT; i++)
+		if (strcmp(vm_drivers[i]->name, driver) == 0)
+			programs[i] = path;
+}
+
+const char *vm_program(const char *driver)
+{
+	for (size_t i = 0; i < DRIVER_COUNT; i++)
+		if (strcmp(vm_drivers[i]->name, driver) == 0)
+			return programs[i];
+	return NULL;
+}
 
 const char *vm_accel_name(enum vm_accel accel)
 {

@@ -84,6 +84,8 @@ struct vm_spec {
 	const char *
 		run_dir; /* directory for the driver's sockets; at most 80 bytes; outlives the VM */
 	const char *cgroup; /* NULL: none */
+	const char *save_dir; /* directory for the VMM alone, on the file system that save() will write to; empty, outlives the VM;
+			       * NULL: the VMM writes to save()'s own directory, if it may */
 };
 
 struct vm; /* a VMM process and its control channel */
@@ -213,6 +215,17 @@ const struct vm_driver *vm_driver_of(const struct vm *vm);
 
 /* The driver of that name, as records have it; NULL: there is none. */
 const struct vm_driver *vm_driver_named(const char *name);
+
+/**
+ * vm_set_program() - Say where a driver's program is, rather than to have it looked up in PATH
+ * @driver: its name
+ * @path:   borrowed for good
+ * Context: before any probe.
+ */
+void vm_set_program(const char *driver, const char *path);
+
+/* What was said, for drivers; NULL: look in PATH. */
+const char *vm_program(const char *driver);
 
 /* What the driver heard of the end; call after pidfd became readable and before close(). */
 enum vm_end vm_ended(struct vm *vm);
