@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
-#include "vm/qemu.h"
+#include "vm/qemu-private.h"
 
 enum {
 	ASK_MS = 20,     /* between two questions when no event comes */

@@ -22,7 +22,7 @@
 #include <sys/un.h>
 
 #include "base/cleanup.h"
-#include "vm/qemu.h"
+#include "vm/qemu-private.h"
 
 enum {
 	BACKLOG = 1, /* connections that wait while QEMU starts: ours */

@@ -18,7 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "vm/qemu.h"
+#include "vm/qemu-private.h"
 
 enum {
 	LINK_SIZE = 320,

@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "vm/qemu.h"
+#include "vm/qemu-private.h"
 
 #define FD_NAME "state"
 

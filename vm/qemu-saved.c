@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "vm/qemu.h"
+#include "vm/qemu-private.h"
 
 /* The -device options of a command line, their names with blanks between. */
 static int devices_of(const struct qemu_argv *a, char *ret, size_t size, struct err *e)

@@ -18,7 +18,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "vm/qemu.h"
+#include "vm/qemu-private.h"
 #include "vm/seccomp.h"
 
 enum {

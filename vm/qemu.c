@@ -10,7 +10,7 @@
  * the pidfd, ended() never waits long for it, and said() does not wait at all.
  * The process is only ever ended by SIGKILL: nothing of QEMU's own is worth an orderly end.
  */
-#include "vm/qemu.h"
+#include "vm/qemu-private.h"
 
 #include <errno.h>
 #include <fcntl.h>
