@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "vm/accel.h"
 #include "vm/program.h"
-#include "vm/qemu.h"
+#include "vm/qemu-private.h"
 
 #define PROGRAM "qemu-system-x86_64"
 
