@@ -12,6 +12,7 @@ struct json_object;
 struct process_table;
 struct flusher;
 struct freezer;
+struct preparer;
 
 enum {
 	AGENT_PORT = 49983,
@@ -22,7 +23,7 @@ enum {
 struct agent {
 	struct event_base *base;
 	bool is_system; /* this machine is ours: boot_run() brought it up, so it may be powered off */
-	bool may_set;   /* clock, host name and resolver may be changed */
+	bool may_set;   /* clock, names, resolver, random numbers and caches may be changed */
 
 	/* Set by /init. */
 	char *token;             /* NULL until one is set; owned */
@@ -30,11 +31,13 @@ struct agent {
 	char *cwd;               /* NULL: the user's home; owned */
 	struct json_object *env; /* of every process, an object of texts; owned */
 	int64_t init_ms;         /* newest timestamp seen, milliseconds since 1970 */
+	char *life; /* the last going on from saved memory, as its host named it; owned */
 
 	struct rlimit files; /* the limit of open files that processes get: the one that we found */
 	struct process_table *processes; /* owned */
 	struct flusher *flusher;         /* owned */
 	struct freezer *freezer;         /* owned */
+	struct preparer *preparer;       /* owned */
 };
 
 #endif

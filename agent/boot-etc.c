@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* agent/boot-etc.c - host name, /etc/hosts and /etc/resolv.conf
+/* agent/boot-etc.c - host name, /etc/hosts, /etc/resolv.conf and /etc/machine-id
  *
  * How it works: runs after the move into the root file system, so that a link in the image, such as
  * /etc/resolv.conf into /run, leads nowhere else. A file is replaced by rename, which takes the place of a
@@ -140,4 +140,27 @@ void boot_etc_write(const struct boot_args *a)
 		buf_addf(&text, "nameserver %s\n", dns);
 		etc_set(dir, "resolv.conf", &text);
 	}
+}
+
+/* Put @id into the file, if there is one of its own to be replaced or @make says so. */
+static void machine_id_set(const char *path, const char *id, bool make)
+{
+	AUTO_FD dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_BUF text = BUF_INIT;
+	struct stat st;
+	int r;
+
+	if (dir < 0 || (!make && (fstatat(dir, "machine-id", &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+				  !S_ISREG(st.st_mode))))
+		return;
+	buf_addf(&text, "%s\n", id);
+	r = etc_replace(dir, "machine-id", &text);
+	if (r != 0 && r != -EROFS)
+		boot_say("cannot write %s/machine-id: %s, ignoring", path, strerrordesc_np(-r));
+}
+
+void boot_etc_machine_id(const char *id)
+{
+	machine_id_set("/etc", id, true);
+	machine_id_set("/var/lib/dbus", id, false);
 }

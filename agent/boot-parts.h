@@ -41,6 +41,9 @@ int boot_net_up(const struct boot_args *a, int uevents, struct err *e);
  */
 void boot_etc_write(const struct boot_args *a);
 
+/* /etc/machine-id, and /var/lib/dbus/machine-id where that is a file of its own. Failures as above; a root that is read-only is none. */
+void boot_etc_machine_id(const char *id);
+
 /* Sync and power the machine off at once, whatever still runs. */
 void boot_halt(void) __attribute__((noreturn));
 

@@ -14,20 +14,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/queue.h>
 #include <time.h>
 
 #include "agent/freeze-mounts.h"
 #include "agent/http.h"
 #include "agent/thread.h"
+#include "agent/waiter.h"
 #include "base/json.h"
-
-struct waiter {
-	STAILQ_ENTRY(waiter) link;
-	struct evhttp_request *req;
-};
-
-STAILQ_HEAD(waiters, waiter);
 
 enum stage { STAGE_IDLE, STAGE_FLUSHING, STAGE_HELD, STAGE_OVER };
 
@@ -107,17 +100,6 @@ static void answer_asked(struct freezer *f)
 			   f->err.text);
 }
 
-static void answer_thaws(struct freezer *f)
-{
-	struct waiter *w;
-
-	while ((w = STAILQ_FIRST(&f->thaws))) {
-		STAILQ_REMOVE_HEAD(&f->thaws, link);
-		http_empty(w->req, HTTP_NOCONTENT);
-		free(w);
-	}
-}
-
 static void stage_reached(evutil_socket_t fd, short what, void *arg)
 {
 	struct freezer *f = arg;
@@ -135,7 +117,7 @@ static void stage_reached(evutil_socket_t fd, short what, void *arg)
 	(void)eventfd_read(f->let_go, &count); /* nothing in it: the time was over */
 	atomic_store(&f->stage, STAGE_IDLE);
 	answer_asked(f);
-	answer_thaws(f);
+	waiters_answer(&f->thaws, HTTP_NOCONTENT, NULL);
 }
 
 struct freezer *freezer_new(struct event_base *base)
@@ -207,19 +189,11 @@ void freeze_end(struct agent *a)
 
 void freeze_thaw_post(struct agent *a, struct evhttp_request *req)
 {
-	struct waiter *w;
-
 	/* First of all: that there is no memory for an answer is no reason to go on holding. */
 	freeze_end(a);
 	if (atomic_load(&a->freezer->stage) == STAGE_IDLE) {
 		http_empty(req, HTTP_NOCONTENT);
 		return;
 	}
-	w = calloc(1, sizeof(*w));
-	if (!w) {
-		http_error(req, HTTP_INTERNAL, "the agent is out of memory");
-		return;
-	}
-	w->req = req;
-	STAILQ_INSERT_TAIL(&a->freezer->thaws, w, link);
+	(void)waiters_add(&a->freezer->thaws, req); /* or it has been answered */
 }

@@ -13,9 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/connection.h"
 #include "agent/freeze.h"
 #include "agent/init.h"
 #include "agent/metrics.h"
+#include "agent/prepare.h"
 #include "agent/rpc.h"
 #include "agent/system.h"
 #include "base/buf.h"
@@ -41,6 +43,7 @@ static const struct route routes[] = {
 	{ EVHTTP_REQ_POST, "/sync",                      0,          system_sync },
 	{ EVHTTP_REQ_POST, "/fsfreeze",                  0,          freeze_post },
 	{ EVHTTP_REQ_POST, "/fsthaw",                    0,          freeze_thaw_post },
+	{ EVHTTP_REQ_POST, "/snapshot/prepare",          0,          prepare_post },
 	{ EVHTTP_REQ_POST, "/shutdown",                  0,          system_shutdown },
 	{ EVHTTP_REQ_POST, "/process.Process/List",       0,          rpc_list },
 	{ EVHTTP_REQ_POST, "/process.Process/SendSignal", 0,          rpc_send_signal },
@@ -159,6 +162,7 @@ void http_dispatch(struct evhttp_request *req, void *arg)
 	const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
 	const struct route *route;
 
+	connection_begin(req);
 	/* The token comes before the routes, so that a stranger does not learn which there are. */
 	if (!(path && is_open(path)) && !http_token_is(a, http_header(req, "X-Access-Token"))) {
 		http_error(req, 401, "%s",

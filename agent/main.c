@@ -2,7 +2,7 @@
 /* agent/main.c - the program inside the guest: options, the listening socket, the event loop
  *
  * How it works: one thread, one event loop, every request answered from it; other threads run only what blocks,
- * sync(2) and the holding of file systems. As process 1 it brings the guest up first.
+ * sync(2), the holding of file systems and the preparation for saved memory. As process 1 it brings the guest up first.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,6 +22,7 @@
 #include "agent/boot.h"
 #include "agent/freeze.h"
 #include "agent/http.h"
+#include "agent/prepare.h"
 #include "agent/process.h"
 #include "agent/system.h"
 #include "agent/user.h"
@@ -53,7 +54,7 @@ static void usage(FILE *to)
 		"usage: sbxfs-agent [-c] [-a ADDRESS] [-p PORT]\n"
 		"  -a ADDRESS  listen there (default 0.0.0.0)\n"
 		"  -p PORT     0 takes a free one (default 49983); it is printed as \"port N\"\n"
-		"  -c          let /init set clock, host name and resolver\n"
+		"  -c          let /init set clock, names and resolver, and /snapshot/prepare drop caches\n"
 		"  -V          print the version\n",
 		to);
 }
@@ -201,7 +202,8 @@ static int agent_open(struct agent *a, struct options *o, struct err *e)
 	a->flusher = a->base ? system_flusher_new(a->base) : NULL;
 	a->processes = a->base ? process_table_new(a) : NULL;
 	a->freezer = a->base ? freezer_new(a->base) : NULL;
-	if (!a->user || !a->env || !a->flusher || !a->freezer || !a->processes)
+	a->preparer = a->base ? preparer_new(a) : NULL;
+	if (!a->user || !a->env || !a->flusher || !a->freezer || !a->preparer || !a->processes)
 		return err_set(e, ENOMEM, "the agent is out of memory");
 	if (listen_on(o, &listener, e))
 		return -e->code;

@@ -16,7 +16,7 @@
  *
  * As process 1 the agent also reaps the orphans of the whole guest; of those nobody is told.
  */
-#include "agent/process.h"
+#include "agent/process-private.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -37,47 +37,6 @@ enum {
 	PIECE_MAX = 32 * 1024,   /* bytes of output in one message */
 	QUEUE_MAX = 1024 * 1024, /* bytes that may wait for a client */
 	DRAIN_MS = 1000,
-	OUTPUTS = 2, /* stdout and stderr */
-};
-
-/* A pipe that a process writes to. */
-struct output {
-	struct process *p;
-	const char *name; /* as messages name it */
-	int fd;           /* owned; -1: at its end */
-	struct event *ready;
-};
-
-struct process {
-	LIST_ENTRY(process) link;
-	struct process_table *table;
-	pid_t pid;
-	char *tag;                  /* NULL: none; owned */
-	struct json_object *config; /* owned */
-	struct stream *stream;      /* NULL once the end was told or the client has gone */
-
-	int report; /* owned; -1 when it has come */
-	struct event *report_ready;
-	struct output out[OUTPUTS];
-	struct event *timeout; /* kills it */
-	struct event *drained; /* nothing came for DRAIN_MS after the end */
-
-	bool runs;   /* its program has begun */
-	bool reaped; /* status is set and pid may be another's */
-	bool kill_on_close;
-	bool kill_wanted; /* killed before its program began: kill the group once it has */
-	bool signalled;   /* a client asked for a signal */
-	bool paused;      /* the client does not keep up */
-	int status;       /* of waitpid() */
-};
-
-LIST_HEAD(processes, process);
-
-struct process_table {
-	struct event_base *base;
-	struct processes all;
-	size_t count;
-	struct event *reap;
 };
 
 static void process_free(struct process *p)
@@ -115,7 +74,7 @@ static void forget_if_over(struct process *p)
  * Kill it with its group. Once reaped, only its group can be left; while that is, the kernel gives the
  * number to no new process, so if there is a process of that number it is another's.
  */
-static void kill_group(struct process *p)
+void process_kill_group(struct process *p)
 {
 	if (!p->runs && !p->reaped) {
 		p->kill_wanted = true;
@@ -234,8 +193,10 @@ static void client_closed(void *arg)
 {
 	struct process *p = arg;
 
-	if (p->kill_on_close)
-		kill_group(p);
+	if (p->kill_on_close && evtimer_pending(p->table->pause, NULL))
+		p->kill_late = true;
+	else if (p->kill_on_close)
+		process_kill_group(p);
 	(void)let_stream_go(p);
 	forget_if_over(p);
 }
@@ -261,7 +222,7 @@ static void timeout_cb(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	kill_group(p);
+	process_kill_group(p);
 	stream_fail(let_stream_go(p), CONNECT_DEADLINE_EXCEEDED,
 		    "the time for the command is over; it was killed");
 	forget_if_over(p);
@@ -307,7 +268,7 @@ static void report_cb(evutil_socket_t fd, short what, void *arg)
 	}
 	p->runs = true;
 	if (p->kill_wanted)
-		kill_group(p);
+		process_kill_group(p);
 	for (int i = 0; i < OUTPUTS; i++)
 		(void)event_add(p->out[i].ready, NULL);
 	if (p->stream)
@@ -349,7 +310,8 @@ struct process_table *process_table_new(struct agent *a)
 	LIST_INIT(&t->all);
 	t->base = a->base;
 	t->reap = evsignal_new(a->base, SIGCHLD, reap_cb, t);
-	if (!t->reap || event_add(t->reap, NULL)) {
+	t->pause = process_pause_timer(t);
+	if (!t->reap || !t->pause || event_add(t->reap, NULL)) {
 		free(t);
 		return NULL;
 	}
@@ -399,6 +361,7 @@ int process_start(struct agent *a, const struct process_order *order, struct str
 	struct process *p;
 	int r;
 
+	process_pause_over(a);
 	if (t->count >= PROCESS_MAX)
 		return err_set(e, EAGAIN, "%d processes are known already", PROCESS_MAX);
 	p = process_new(t, order);
@@ -429,52 +392,4 @@ int process_start(struct agent *a, const struct process_order *order, struct str
 		(void)event_add(p->timeout, &tv);
 	}
 	return 0;
-}
-
-/* ---- what others ask ----------------------------------------------------------------------------- */
-
-static bool is_listed(const struct process *p)
-{
-	return p->runs && !p->reaped;
-}
-
-struct process *process_find(const struct agent *a, pid_t pid, const char *tag)
-{
-	struct process *p = LIST_FIRST(&a->processes->all);
-
-	for (; p; p = LIST_NEXT(p, link)) {
-		if (!is_listed(p))
-			continue;
-		if (pid ? p->pid == pid : p->tag && strcmp(p->tag, tag) == 0)
-			return p;
-	}
-	return NULL;
-}
-
-int process_signal(struct process *p, int sig)
-{
-	p->signalled = true;
-	return kill(p->pid, sig) ? -errno : 0;
-}
-
-struct json_object *process_list(const struct agent *a)
-{
-	struct json_object *all = json_object_new_array();
-	const struct process *p = LIST_FIRST(&a->processes->all);
-
-	for (; p; p = LIST_NEXT(p, link)) {
-		struct json_object *o;
-
-		if (!all || !is_listed(p))
-			continue;
-		o = json_object_new_object();
-		if (!o || json_object_object_add(o, "config", json_object_get(p->config)) ||
-		    json_add_int(o, "pid", p->pid) || json_add_text(o, "tag", p->tag) ||
-		    json_object_array_add(all, o)) {
-			json_object_put(o);
-			json_object_put(all);
-			return NULL;
-		}
-	}
-	return all;
 }

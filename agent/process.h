@@ -43,4 +43,13 @@ int process_signal(struct process *p, int sig);
 /* All that run, as an array of ProcessInfo; a new reference. NULL without memory. */
 struct json_object *process_list(const struct agent *a);
 
+/* The machine may be made to stand still soon: who loses his client from now on may not be to blame. */
+void process_pause_expected(struct agent *a);
+
+/* It has not been. */
+void process_pause_over(struct agent *a);
+
+/* It has stood still: clients of before are gone, and their processes go on without them. */
+void process_resumed(struct agent *a);
+
 #endif

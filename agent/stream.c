@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/connection.h"
 #include "agent/http.h"
 #include "base/cleanup.h"
 
@@ -42,11 +43,10 @@ static void stream_free(struct stream *s)
 	free(s);
 }
 
-static void closed_cb(struct evhttp_connection *con, void *arg)
+static void closed_cb(void *arg)
 {
 	struct stream *s = arg;
 
-	(void)con;
 	if (s->owner)
 		s->owner->closed(s->arg);
 	if (!evhttp_request_get_connection(s->req))
@@ -90,8 +90,9 @@ struct stream *stream_open(struct agent *a, struct evhttp_request *req)
 
 	if (s)
 		s->keepalive = evtimer_new(a->base, keepalive_cb, s);
-	if (!s || !s->keepalive) {
-		free(s);
+	if (!s || !s->keepalive || connection_on_close(req, closed_cb, s)) {
+		if (s)
+			stream_free(s);
 		http_error(req, HTTP_SERVUNAVAIL, "the agent is out of memory");
 		return NULL;
 	}
@@ -100,7 +101,6 @@ struct stream *stream_open(struct agent *a, struct evhttp_request *req)
 	s->interval.tv_sec = keepalive_seconds(req);
 	(void)evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type",
 				"application/connect+json");
-	evhttp_connection_set_closecb(con, closed_cb, s);
 	(void)bufferevent_set_timeouts(s->bev, NULL, NULL); /* fails for no kind of socket */
 	evhttp_send_reply_start(req, HTTP_OK, NULL);
 	(void)event_add(s->keepalive, &s->interval);
@@ -144,7 +144,7 @@ static void finish(struct stream *s, const char *json)
 	const struct timeval idle = {.tv_sec = AGENT_IDLE_S};
 
 	send_envelope(s, CONNECT_FLAG_END, json, strlen(json));
-	evhttp_connection_set_closecb(evhttp_request_get_connection(s->req), NULL, NULL);
+	(void)connection_on_close(s->req, NULL, NULL);        /* it was found before */
 	(void)bufferevent_set_timeouts(s->bev, &idle, &idle); /* fails for no kind of socket */
 	evhttp_send_reply_end(s->req);
 	stream_free(s);

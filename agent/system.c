@@ -11,20 +11,13 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/queue.h>
 #include <unistd.h>
 
 #include "agent/boot.h"
 #include "agent/freeze.h"
 #include "agent/http.h"
 #include "agent/thread.h"
-
-struct waiter {
-	TAILQ_ENTRY(waiter) link;
-	struct evhttp_request *req;
-};
-
-TAILQ_HEAD(waiters, waiter);
+#include "agent/waiter.h"
 
 struct flusher {
 	struct waiters next;    /* for the next sync */
@@ -47,27 +40,14 @@ static void *sync_main(void *arg)
 	return NULL;
 }
 
-static void answer_all(struct waiters *list, int status)
-{
-	struct waiter *w;
-
-	while ((w = TAILQ_FIRST(list))) {
-		TAILQ_REMOVE(list, w, link);
-		if (status == HTTP_NOCONTENT)
-			http_empty(w->req, status);
-		else
-			http_error(w->req, status, "no thread could be started for sync");
-		free(w);
-	}
-}
-
 static void sync_next(struct flusher *f)
 {
-	if (f->running || TAILQ_EMPTY(&f->next))
+	if (f->running || STAILQ_EMPTY(&f->next))
 		return;
-	TAILQ_CONCAT(&f->current, &f->next, link);
+	STAILQ_CONCAT(&f->current, &f->next);
 	if (thread_start(sync_main, f))
-		answer_all(&f->current, HTTP_SERVUNAVAIL);
+		waiters_answer(&f->current, HTTP_SERVUNAVAIL,
+			       "no thread could be started for sync");
 	else
 		f->running = true;
 }
@@ -81,7 +61,7 @@ static void sync_done(evutil_socket_t fd, short what, void *arg)
 	if (eventfd_read(fd, &count))
 		return;
 	f->running = false;
-	answer_all(&f->current, HTTP_NOCONTENT);
+	waiters_answer(&f->current, HTTP_NOCONTENT, NULL);
 	sync_next(f);
 }
 
@@ -91,8 +71,8 @@ struct flusher *system_flusher_new(struct event_base *base)
 
 	if (!f)
 		return NULL;
-	TAILQ_INIT(&f->next);
-	TAILQ_INIT(&f->current);
+	STAILQ_INIT(&f->next);
+	STAILQ_INIT(&f->current);
 	f->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	f->done = f->done_fd < 0 ? NULL
 				 : event_new(base, f->done_fd, EV_READ | EV_PERSIST, sync_done, f);
@@ -105,14 +85,8 @@ struct flusher *system_flusher_new(struct event_base *base)
 
 void system_sync(struct agent *a, struct evhttp_request *req)
 {
-	struct waiter *w = calloc(1, sizeof(*w));
-
-	if (!w) {
-		http_error(req, HTTP_INTERNAL, "the agent is out of memory");
+	if (waiters_add(&a->flusher->next, req))
 		return;
-	}
-	w->req = req;
-	TAILQ_INSERT_TAIL(&a->flusher->next, w, link);
 	sync_next(a->flusher);
 }
 

@@ -5,6 +5,7 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/http.h"
@@ -104,6 +105,33 @@ static inline int connect_raw(void)
 static inline void send_raw(int fd, const void *data, size_t len)
 {
 	assert_int_equal(send(fd, data, len, MSG_NOSIGNAL), len);
+}
+
+/* Start with @headers on a connection of its own, to be read or not. */
+static inline int start_raw(const char *headers, const char *command)
+{
+	AUTO_BUF b = BUF_INIT, body = BUF_INIT, message = BUF_INIT;
+	int fd = connect_raw();
+
+	buf_addf(&message,
+		 "{\"process\":{\"cmd\":\"/bin/sh\",\"args\":[\"-c\",\"%s\"]},\"tag\":\"raw\"}",
+		 command);
+	envelope_add(&body, buf_text(&message), message.len);
+	buf_addf(&b,
+		 "POST %s HTTP/1.1\r\nHost: x\r\nX-Access-Token: %s\r\n%sContent-Length: %zu\r\n"
+		 "Content-Type: application/connect+json\r\n\r\n",
+		 start_path, AGENT_TOKEN, headers, body.len);
+	buf_add(&b, body.data, body.len);
+	send_raw(fd, b.data, b.len);
+	return fd;
+}
+
+static inline void make_fifo(const char *name)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", agent.dir, name);
+	assert_int_equal(mkfifo(path, 0600), 0);
 }
 
 /* Everything up to the end of the connection, or @max bytes; how many there were. */

@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <sys/stat.h>
 
 #include "tests/unit/agent-ask.h"
 
@@ -32,33 +31,6 @@ static long memory_kib(void)
 	line = strstr(buf_text(&b), "VmHWM:");
 	assert_non_null(line);
 	return strtol(line + 6, NULL, 10);
-}
-
-/* Start with @headers on a connection of its own, to be read or not. */
-static int start_raw(const char *headers, const char *command)
-{
-	AUTO_BUF b = BUF_INIT, body = BUF_INIT, message = BUF_INIT;
-	int fd = connect_raw();
-
-	buf_addf(&message,
-		 "{\"process\":{\"cmd\":\"/bin/sh\",\"args\":[\"-c\",\"%s\"]},\"tag\":\"raw\"}",
-		 command);
-	envelope_add(&body, buf_text(&message), message.len);
-	buf_addf(&b,
-		 "POST %s HTTP/1.1\r\nHost: x\r\nX-Access-Token: %s\r\n%sContent-Length: %zu\r\n"
-		 "Content-Type: application/connect+json\r\n\r\n",
-		 start_path, AGENT_TOKEN, headers, body.len);
-	buf_add(&b, body.data, body.len);
-	send_raw(fd, b.data, b.len);
-	return fd;
-}
-
-static void make_fifo(const char *name)
-{
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "%s/%s", agent.dir, name);
-	assert_int_equal(mkfifo(path, 0600), 0);
 }
 
 static void test_list_and_signal(void **state)

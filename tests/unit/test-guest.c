@@ -156,6 +156,56 @@ static void test_sync_and_shutdown(void **state)
 	assert_non_null(strstr(e.text, "501"));
 }
 
+/* ---- before and after it stands still ------------------------------------------------------------- */
+
+static void test_prepare(void **state)
+{
+	const struct deadline d = deadline_in(AGENT_WAIT_MS, -1);
+	const struct deadline soon = deadline_in(1000, -1);
+
+	(void)state;
+	assert_int_equal(guest_prepare(&agent.guest, &d, NULL), 0);
+	/* What the guest does not get done in time it leaves undone in time. */
+	assert_int_equal(guest_prepare(&agent.guest, &soon, NULL), 0);
+}
+
+/* A new token, said twice: the first time the answer was lost. */
+static void test_new_token(void **state)
+{
+	static const char other[] =
+		"ffff2233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+	static const char third[] =
+		"eeee2233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+	const struct deadline d = deadline_in(AGENT_WAIT_MS, -1);
+	struct guest_setup setup = {.hostname = "clone",
+				    .token = other,
+				    .resumed = true,
+				    .life = "first",
+				    .machine_id = "0123456789abcdef0123456789abcdef"};
+	struct guest after = agent.guest, wrong = agent.guest;
+	struct guest_facts facts = {0};
+	uint64_t bytes;
+	struct err e;
+
+	(void)state;
+	after.token = other;
+	wrong.token = third;
+	assert_int_equal(guest_init(&wrong, &setup, &d, &facts, NULL), -EIO);
+	for (int i = 0; i < 2; i++) {
+		if (guest_init(&agent.guest, &setup, &d, &facts, &e))
+			fail_msg("%s", e.text);
+		assert_string_equal(facts.agent_version, SBXFS_VERSION);
+		assert_int_equal(guest_mem_used(&after, &d, &bytes, NULL), 0);
+		assert_int_equal(guest_mem_used(&agent.guest, &d, &bytes, NULL), -EIO);
+	}
+	/* Somebody who has neither is not let in by it, nor is who has the old one only. */
+	setup.token = third;
+	assert_int_equal(guest_init(&agent.guest, &setup, &d, &facts, NULL), -EIO);
+	setup.token = AGENT_TOKEN;
+	assert_int_equal(guest_init(&after, &setup, &d, &facts, NULL), 0);
+	assert_int_equal(guest_mem_used(&agent.guest, &d, &bytes, NULL), 0);
+}
+
 /* ---- exec ---------------------------------------------------------------------------------------- */
 
 static void test_exec(void **state)
@@ -437,6 +487,8 @@ int main(void)
 		cmocka_unit_test(test_nothing_before_init),
 		cmocka_unit_test(test_tokens),
 		cmocka_unit_test(test_sync_and_shutdown),
+		cmocka_unit_test(test_prepare),
+		cmocka_unit_test(test_new_token),
 		cmocka_unit_test(test_exec),
 		cmocka_unit_test(test_exec_signals),
 		cmocka_unit_test(test_exec_environment),
