@@ -28,6 +28,7 @@
 #include "ops/steps-private.h"
 #include "ops/template.h"
 #include "ops/vmm.h"
+#include "ops/warm.h"
 #include "ops/watch.h"
 
 enum {
@@ -310,6 +311,8 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	if (r < 0)
 		return r;
 	s->vm_id = vm_common(s->vm)->id;
+	if (s->hidden)
+		warm_be_nice(s->vm_id.pid);
 	if (!spec.saved)       /* else nobody may let it on yet */
 		room_watch(s); /* booting writes too */
 	r = journal_write(s, e);

@@ -5,17 +5,20 @@
  * balloon is blown up once and let go: the pages that it had are holes in the image, and the guest has all of its memory. Disk
  * and memory are copied while its vCPUs stand, and it ends there: nothing of it was ever in use.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "ops/data.h"
 #include "ops/event.h"
 #include "ops/host.h"
@@ -31,8 +34,9 @@ enum {
 	PREPARE_MS =
 		60000, /* for the guest to write what it holds and drop what it need not have */
 	BALLOON_MS = 20000,
-	SPARE_MIB = 48,   /* that a guest keeps beyond what it uses while its balloon is blown up */
-	VMM_MS = 10000,   /* for the VMM to stop its vCPUs */
+	SPARE_MIB = 48, /* that a guest keeps beyond what it uses while its balloon is blown up */
+	VMM_MS = 10000, /* for the VMM to stop its vCPUs */
+	NICE = 19,
 	PRUNE_MS = 10000, /* for an import to end */
 };
 
@@ -40,6 +44,23 @@ struct make {
 	struct sbx *s;
 	const struct template_version *v;
 };
+
+/* Its threads are there by now; they give way to everybody else's. Best effort. */
+void warm_be_nice(pid_t pid)
+{
+	AUTO_DIR dir = NULL;
+	const struct dirent *entry;
+	char path[40];
+	uint64_t tid;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid); /* fits */
+	if (file_open_list(AT_FDCWD, path, &dir, NULL) < 0)
+		return;
+	while (dir &&
+	       (entry = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		if (parse_u64(entry->d_name, 1, INT32_MAX, &tid) == 0)
+			(void)setpriority(PRIO_PROCESS, (id_t)tid, NICE);
+}
 
 /* Everything that it has taken once is zeroes again, as far as it gives it back; whatever fails only makes the image larger. */
 static void make_small(struct sbx *s, const struct deadline *d)

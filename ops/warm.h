@@ -51,6 +51,9 @@ void warm_note(enum sbx_state from, enum sbx_state to);
  */
 bool warm_yield(void);
 
+/* The VMM of a hidden sandbox has been started. */
+void warm_be_nice(pid_t pid);
+
 /* A template is being removed: no image of it is made any more. Return: 0; -ETIMEDOUT it does not end. */
 int warm_forget(const char *template_name);
 
