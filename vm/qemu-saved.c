@@ -88,7 +88,13 @@ int qemu_read_saved(const struct vm_spec *spec, const struct manifest *here, str
 int qemu_check_saved(const struct vm_spec *spec, struct err *e)
 {
 	struct manifest here, saved;
-	int r = qemu_manifest(spec, &here, e);
+	struct vm_spec full = *spec;
+	int r;
 
+	if (!full.name) { /* nothing of what it will be connected to is there yet: it is as ever */
+		full.name = full.disk = full.host_addr = "-";
+		full.mac = "02:00:00:00:00:00";
+	}
+	r = qemu_manifest(&full, &here, e);
 	return r < 0 ? r : qemu_read_saved(spec, &here, &saved, e);
 }
