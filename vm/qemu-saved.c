@@ -92,7 +92,7 @@ int qemu_check_saved(const struct vm_spec *spec, struct err *e)
 	int r;
 
 	if (!full.name) { /* nothing of what it will be connected to is there yet: it is as ever */
-		full.name = full.disk = full.host_addr = "-";
+		full.name = full.disk = full.host_addr = full.run_dir = "-";
 		full.mac = "02:00:00:00:00:00";
 	}
 	r = qemu_manifest(&full, &here, e);
