@@ -14,7 +14,8 @@
 #include "ops/settings.h"
 
 static const char usage[] =
-	"usage: sbxfs [-f] [--state-dir DIR] [--config FILE] [--accel auto|kvm|tcg] [--vmm auto|qemu]\n"
+	"usage: sbxfs [-f] [--state-dir DIR] [--config FILE] [--accel auto|kvm|tcg]\n"
+	"             [--vmm auto|qemu|cloud-hypervisor] [--cloud-hypervisor PATH]\n"
 	"             [--storage auto|dm|file] [--net auto|netns|user] [-o MOUNTOPTION,...] MOUNTPOINT\n"
 	"       sbxfs --check | --help | --version\n";
 
@@ -28,6 +29,8 @@ static const char help[] =
 	"                   $XDG_CONFIG_HOME/sbxfs.conf or ~/.config/sbxfs.conf\n"
 	"  --accel, --vmm, --storage, --net\n"
 	"                   what to use; auto takes the best that works here and says why in .status\n"
+	"  --cloud-hypervisor PATH\n"
+	"                   the program, if it is not in PATH\n"
 	"  -o OPTION,...    mount options, as of fuse(8)\n"
 	"  --check          say what this host can do, and end\n"
 	"  --help, --version\n";
@@ -39,6 +42,7 @@ enum {
 	OPT_VMM,
 	OPT_STORAGE,
 	OPT_NET,
+	OPT_CLOUD_HYPERVISOR,
 	OPT_CHECK,
 	OPT_HELP,
 	OPT_VERSION,
@@ -51,6 +55,7 @@ static const struct option long_options[] = {
 	{"config",      required_argument, NULL, OPT_CONFIG},
 	{"accel",       required_argument, NULL, OPT_ACCEL},
 	{"vmm",         required_argument, NULL, OPT_VMM},
+	{"cloud-hypervisor", required_argument, NULL, OPT_CLOUD_HYPERVISOR},
 	{"storage",     required_argument, NULL, OPT_STORAGE},
 	{"net",         required_argument, NULL, OPT_NET},
 	{"check",       no_argument,       NULL, OPT_CHECK},
@@ -117,7 +122,10 @@ static bool take_option(struct arguments *a, int option)
 	case OPT_ACCEL:
 		return take_word(&h->accel, "accel", "auto|kvm|tcg");
 	case OPT_VMM:
-		return take_word(&h->vmm, "vmm", "auto|qemu");
+		return take_word(&h->vmm, "vmm", "auto|qemu|cloud-hypervisor");
+	case OPT_CLOUD_HYPERVISOR:
+		h->cloud_hypervisor = optarg;
+		return true;
 	case OPT_STORAGE:
 		return take_word(&h->storage, "storage", "auto|dm|file");
 	case OPT_NET:

@@ -10,6 +10,7 @@
 #include "ops/room.h"
 #include "ops/steps.h"
 #include "ops/template.h"
+#include "ops/vmm.h"
 #include "ops/warm.h"
 #include "vm/vm.h"
 
@@ -33,22 +34,26 @@ static uint64_t memory_set_mib(struct sbx *s)
 }
 
 /* The drivers are there, and what it starts from. */
-static int check_host(struct sbx *s, struct err *e)
+static int check_host(struct sbx *s, bool boots, struct err *e)
 {
-	if (!host.vm)
-		return err_set(e, ENOTSUP, "%s", host.vm_why);
+	const struct vm_host *vmm;
+	int r;
+
 	if (!sbx_store(s))
 		return err_set(e, ENOTSUP, "%s", host.volume_why);
 	if (!host.net)
 		return err_set(e, ENOTSUP, "%s", host.net_why);
 	sbx_drop_version(s);
-	return sbx_load_version(s, e);
+	r = sbx_load_version(s, e);
+	if (r < 0)
+		return r;
+	return boots ? vmm_of_setting(s, &vmm, e) : vmm_choose(s, &vmm, e);
 }
 
 static int start(struct sbx *s, struct err *e)
 {
 	uint64_t disk, had;
-	int r = check_host(s, e);
+	int r = check_host(s, true, e);
 
 	if (r < 0)
 		return r;
@@ -71,7 +76,7 @@ static int start(struct sbx *s, struct err *e)
 
 static int resume(struct sbx *s, struct err *e)
 {
-	int r = check_host(s, e);
+	int r = check_host(s, false, e);
 
 	if (r == 0 && strcmp(s->memory.net, host.net->name) != 0)
 		r = err_set(

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "vm/vm.h"
 
 enum {
 	VCPUS_MAX = 64,
@@ -51,9 +52,9 @@ static int check_disk(const char *value, struct err *e)
 
 static int check_vmm(const char *value, struct err *e)
 {
-	if (strcmp(value, "auto") == 0 || strcmp(value, "qemu") == 0)
+	if (strcmp(value, "auto") == 0 || vm_driver_named(value))
 		return 0;
-	return err_set(e, EINVAL, "vmm=%s is not one of auto, qemu", value);
+	return err_set(e, EINVAL, "vmm=%s is not one of auto, qemu, cloud-hypervisor", value);
 }
 
 static int check_protect(const char *value, struct err *e)
@@ -89,7 +90,7 @@ const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_VCPUS]     = { "vcpus",     "1",       "virtual CPUs, 1 to 64",                           check_vcpus,    true },
 	[CONFIG_MEMORY_MB] = { "memory_mb", "512",     "memory in MiB, 64 or more",                       check_memory,   true },
 	[CONFIG_DISK_MB]   = { "disk_mb",   "5120",        "disk in MiB; unless set, the template's own size if that is larger", check_disk, true },
-	[CONFIG_VMM]       = { "vmm",       "auto",    "auto or qemu",                                    check_vmm,      true },
+	[CONFIG_VMM]       = { "vmm",       "auto",    "auto, qemu or cloud-hypervisor",                  check_vmm,      true },
 	[CONFIG_PROTECT]   = { "protect",   "no",      "yes: destroy and rmdir are refused",              check_protect,  false },
 	[CONFIG_USER]      = { "user",      "root",    "who runs commands in the guest",                  check_user,     true },
 	[CONFIG_CWD]       = { "cwd",       "",        "where commands run in the guest; empty: the user's home", check_cwd, true },

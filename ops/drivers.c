@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 
 static bool wanted(const char *want, const char *name)
@@ -34,31 +35,62 @@ static int refused(const char *kind, const char *want, const char *name, struct 
 	return 0;
 }
 
+/* What was found, for people: the default first. */
+static void tell_vms(void)
+{
+	AUTO_BUF b = BUF_INIT;
+
+	if (host.vm)
+		buf_addf(&b, "%s %s, %s: %s", host.vm->name, host.vm_host.version,
+			 vm_accel_name(host.vm_host.accel), host.vm_host.accel_why);
+	for (int i = 0; vm_drivers[i]; i++) {
+		const struct vm_host *h = &host.vms[i];
+
+		if (vm_drivers[i] == host.vm)
+			continue;
+		buf_adds(&b, b.len ? "; " : "");
+		if (h->driver)
+			buf_addf(&b, "%s %s, %s", h->driver->name, h->version,
+				 vm_accel_name(h->accel));
+		else
+			buf_addf(&b, "%s: no: %s", vm_drivers[i]->name, host.vm_refusals[i]);
+	}
+	(void)snprintf(host.vm_why, sizeof(host.vm_why), "%s", buf_text(&b));
+}
+
+/* All are probed: a sandbox may name another one than the default. */
 static int choose_vm(const struct host_options *o, struct err *e)
 {
+	bool is_auto = !o->vmm || strcmp(o->vmm, "auto") == 0, known = is_auto;
 	enum vm_accel accel = VM_ACCEL_AUTO;
-	bool known = false;
+	struct err why = {0}, first = {0};
 	int r = accel_parse(o->accel ? o->accel : "auto", &accel, e);
 
-	for (int i = 0; vm_drivers[i] && r == 0 && !host.vm; i++) {
-		if (!wanted(o->vmm, vm_drivers[i]->name))
-			continue;
-		known = true;
-		if (vm_drivers[i]->probe(accel, &host.vm_host, e) == 0) {
-			host.vm = vm_drivers[i];
+	for (int i = 0; vm_drivers[i] && r == 0; i++) {
+		bool wants = wanted(o->vmm, vm_drivers[i]->name);
+
+		known |= wants;
+		if (vm_drivers[i]->probe(accel, &host.vms[i], &why) == 0) {
+			if (wants && !host.vm) {
+				host.vm = vm_drivers[i];
+				host.vm_host = host.vms[i];
+			}
 			continue;
 		}
-		(void)snprintf(host.vm_why, sizeof(host.vm_why), "%.500s", e->text);
-		r = refused("vmm", o->vmm, vm_drivers[i]->name, e);
-		if (r == 0 && accel != VM_ACCEL_AUTO)
-			r = -e->code;
+		log_debug("vmm %s: %s", vm_drivers[i]->name, why.text);
+		(void)snprintf(host.vm_refusals[i], sizeof(host.vm_refusals[i]), "%.500s",
+			       why.text);
+		if (wants && !first.code)
+			first = why;
+		if (wants && !is_auto)
+			r = err_set(e, why.code, "--vmm %s cannot work here: %s",
+				    vm_drivers[i]->name, why.text);
 	}
 	if (r == 0 && !known)
 		r = err_set(e, EINVAL, "there is no VMM driver %s", o->vmm);
-	if (host.vm)
-		(void)snprintf(host.vm_why, sizeof(host.vm_why), "%s %s, %s: %s", host.vm->name,
-			       host.vm_host.version, vm_accel_name(host.vm_host.accel),
-			       host.vm_host.accel_why);
+	if (r == 0 && !host.vm && accel != VM_ACCEL_AUTO)
+		r = err_set(e, first.code, "%s", first.text);
+	tell_vms();
 	return r;
 }
 
@@ -106,9 +138,19 @@ static int choose_net(const struct host_options *o, struct err *e)
 	return r == 0 && !known ? err_set(e, EINVAL, "there is no network driver %s", o->net) : r;
 }
 
+/* What the command line says of programs. */
+static void set_programs(const struct host_options *o)
+{
+	if (o->cloud_hypervisor)
+		vm_set_program("cloud-hypervisor", o->cloud_hypervisor);
+}
+
 int drivers_choose(const struct host_options *o, struct err *e)
 {
-	int r = choose_vm(o, e);
+	int r;
+
+	set_programs(o);
+	r = choose_vm(o, e);
 
 	if (r == 0)
 		r = choose_volume(o, e);
@@ -125,6 +167,7 @@ int drivers_choose(const struct host_options *o, struct err *e)
 void drivers_done(void)
 {
 	host.vm = NULL;
+	memset(host.vms, 0, sizeof(host.vms));
 	host.volume = NULL;
 	host.net = NULL;
 }
@@ -156,6 +199,7 @@ int host_check(const struct host_options *o, struct buf *b)
 	bool any = false;
 	int r;
 
+	set_programs(o);
 	for (int i = 0; vm_drivers[i]; i++) {
 		r = vm_drivers[i]->probe(VM_ACCEL_AUTO, &vm, &e);
 		(void)snprintf(why, sizeof(why), "%s with %s: %s", vm.version,

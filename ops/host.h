@@ -16,6 +16,7 @@ struct host_options {
 	const char *state_dir;                   /* absolute */
 	const char *mountpoint;                  /* absolute */
 	const char *accel, *vmm, *storage, *net; /* "auto" or a name */
+	const char *cloud_hypervisor;            /* path of the program; NULL: in PATH */
 };
 
 struct host {
@@ -27,9 +28,11 @@ struct host {
 	char run_dir[80];               /* for sockets of VMMs: short, gone after a reboot */
 	char instance[5];
 	int64_t started_ms;         /* wall clock */
-	const struct vm_driver *vm; /* NULL: none works here; vm_why says what to install */
-	struct vm_host vm_host;
-	char vm_why[512];
+	const struct vm_driver *vm; /* the default; NULL: none works here; vm_why says what to install */
+	struct vm_host vm_host;     /* what its probe found */
+	struct vm_host vms[VM_DRIVERS_MAX]; /* of all that work here; driver NULL: not this one */
+	char vm_refusals[VM_DRIVERS_MAX][512]; /* why not; as vm_drivers[] */
+	char vm_why[1024];                     /* one line about all */
 	const struct volume_driver *volume;
 	char volume_why[256];
 	const struct slot_driver *net;

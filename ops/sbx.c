@@ -16,6 +16,7 @@
 #include "ops/event.h"
 #include "ops/host.h"
 #include "ops/template.h"
+#include "ops/vmm.h"
 #include "ops/warm.h"
 
 static const char *const state_names[] = {
@@ -218,6 +219,7 @@ static void view_settings(const struct sbx *s, const struct template_version *v,
 			  struct sbx_view *ret)
 {
 	const struct config *base = v ? &v->defaults : NULL;
+	const struct vm_host *vmm = vmm_shown(s, base);
 
 	ret->vcpus = (unsigned)config_number(&s->config, base, CONFIG_VCPUS);
 	ret->memory_mb = config_number(&s->config, base, CONFIG_MEMORY_MB);
@@ -227,9 +229,9 @@ static void view_settings(const struct sbx *s, const struct template_version *v,
 					  : config_effective(&s->config, NULL, CONFIG_TEMPLATE));
 	ret->storage = s->store ? s->store->name : host.volume ? host.volume->name : "";
 	ret->network = host.net ? host.net->name : "";
-	ret->vmm = host.vm ? host.vm->name : "";
-	ret->accel = host.vm ? vm_accel_name(host.vm_host.accel) : "";
-	ret->vmm_version = host.vm ? host.vm_host.version : "";
+	ret->vmm = vmm ? vmm->driver->name : "";
+	ret->accel = vmm ? vm_accel_name(vmm->accel) : "";
+	ret->vmm_version = vmm ? vmm->version : "";
 }
 
 static void view_network(const struct sbx *s, struct sbx_view *ret)

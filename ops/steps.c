@@ -31,6 +31,9 @@
 #include "ops/warm.h"
 #include "ops/watch.h"
 
+/* In its directory: what its VMM may write files to. */
+#define SAVE_DIR "vmm"
+
 enum {
 	SLOT_TRIES = 16, /* indexes that may prove to be still in the kernel's hands */
 };
@@ -275,7 +278,7 @@ int steps_check_saved(struct sbx *s, struct err *e)
 static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct vm_spec spec = {.console_fd = -1, .stderr_fd = -1};
-	char run_dir[128], name[32], cgroup[CGROUP_PATH_SIZE];
+	char run_dir[128], save_dir[320], name[32], cgroup[CGROUP_PATH_SIZE];
 	AUTO_BUF cmdline = BUF_INIT;
 	struct saved saved = {.path = ""};
 	int r = sbx_load_version(s, e);
@@ -288,7 +291,10 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	s->vmm = spec.host->driver;
 	pthread_mutex_unlock(&s->lock);
 	run_dir_path(s, run_dir, sizeof(run_dir));
+	(void)snprintf(save_dir, sizeof(save_dir), "%s/" SAVE_DIR, s->dir); /* fits, as above */
 	r = file_mkdirs(run_dir, 0700, e);
+	if (r == 0)
+		r = file_mkdirs(save_dir, 0700, e);
 	if (r < 0)
 		return r;
 	(void)snprintf(name, sizeof(name), "sbxfs-%s-%" PRIu32, host.instance, s->serial);
@@ -298,6 +304,7 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	spec.name = name;
 	spec.cmdline = buf_text(&cmdline);
 	spec.run_dir = run_dir;
+	spec.save_dir = save_dir;
 	cgroup_add(s->serial, cgroup);
 	spec.cgroup = cgroup[0] ? cgroup : NULL;
 	r = vm_files_open(s, &spec, e);
@@ -323,16 +330,17 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	const struct vm_driver *vmm = s->vmm ? s->vmm : host.vm;
-	char run_dir[128], name[32];
+	char run_dir[128], save_dir[320], name[32];
 	int r = 0;
 
 	watch_remove(s);
 	room_unwatch(s);
 	run_dir_path(s, run_dir, sizeof(run_dir));
+	(void)snprintf(save_dir, sizeof(save_dir), "%s/" SAVE_DIR, s->dir); /* fits, as above */
 	if (!s->vm && s->vm_id.pid == 0) {
 		/* It may have been started without its pid being written down: then only its name tells. */
 		(void)snprintf(name, sizeof(name), "sbxfs-%s-%" PRIu32, host.instance, s->serial);
-		(void)proc_find(host.vm_host.program, name, &s->vm_id); /* not found: none */
+		(void)vmm_find(name, &vmm, &s->vm_id); /* not found: none */
 	}
 	if (s->vm || s->vm_id.pid != 0)
 		r = step_check_driver(vmm, host.vm_why, e);
@@ -346,6 +354,8 @@ static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 	s->vm_id = (struct proc_id){0};
 	vm_show(s);
 	r = cgroup_remove(s->serial, e);
+	if (r == 0)
+		r = file_remove_tree(AT_FDCWD, save_dir, e);
 	return r < 0 ? r : file_remove_tree(AT_FDCWD, run_dir, e);
 }
 

@@ -280,6 +280,18 @@ static bool kvm_works(char *why, size_t size)
 	return WIFEXITED(status) && WEXITSTATUS(status) == PROBE_RUNS;
 }
 
+/* Every driver asks, and a KVM that hangs takes its time: it is tried once. Before there are threads. */
+static bool kvm_tried(char *why, size_t size)
+{
+	static char found[200];
+	static bool works;
+
+	if (!found[0])
+		works = kvm_works(found, sizeof(found));
+	(void)snprintf(why, size, "%s", found);
+	return works;
+}
+
 int accel_choose(enum vm_accel want, enum vm_accel *ret_accel, char *why, size_t why_size,
 		 struct err *e)
 {
@@ -290,7 +302,7 @@ int accel_choose(enum vm_accel want, enum vm_accel *ret_accel, char *why, size_t
 		*ret_accel = VM_ACCEL_TCG;
 		return 0;
 	}
-	if (kvm_works(found, sizeof(found))) {
+	if (kvm_tried(found, sizeof(found))) {
 		(void)snprintf(why, why_size, "%s", found);
 		*ret_accel = VM_ACCEL_KVM;
 		return 0;

@@ -15,7 +15,7 @@
  * @ret_accel: KVM or TCG
  * @why:  one line that says why
  *
- * Context: up to five seconds; forks a child that holds the guest.
+ * Context: up to five seconds the first time; forks a child that holds the guest; before there are threads.
  * Return: 0; -ENOTSUP when KVM is insisted on and does not work.
  */
 int accel_choose(enum vm_accel want, enum vm_accel *ret_accel, char *why, size_t why_size,

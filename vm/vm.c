@@ -12,6 +12,7 @@
 const struct vm_driver *const vm_drivers[] = {&qemu_driver, &ch_driver, NULL};
 
 enum { DRIVER_COUNT = sizeof(vm_drivers) / sizeof(*vm_drivers) - 1 };
+_Static_assert((int)DRIVER_COUNT <= (int)VM_DRIVERS_MAX, "room for each");
 
 static const char *programs[DRIVER_COUNT]; /* as vm_drivers[]; NULL: look in PATH */
 

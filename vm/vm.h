@@ -232,5 +232,6 @@ enum vm_end vm_ended(struct vm *vm);
 
 /* All drivers, best first, NULL-terminated. */
 extern const struct vm_driver *const vm_drivers[];
+enum { VM_DRIVERS_MAX = 4 };
 
 #endif

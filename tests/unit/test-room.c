@@ -130,6 +130,7 @@ static int setup(void **state)
 	assert_int_equal(template_import_files(t, &files, &w, &never, &e), 0);
 	template_put(t);
 	host.vm = &vmm;
+	host.vm_host.driver = &vmm;
 	host.volume = &volume;
 	box = ops_create("box");
 	defaults = settings;
