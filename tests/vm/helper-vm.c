@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* tests/vm/helper-vm.c - drive the QEMU driver from a shell test
+/* tests/vm/helper-vm.c - drive a VMM's driver from a shell test
  *
  * helper-vm probe [auto|kvm|tcg]
  * helper-vm DIR KERNEL INITRD VERB...
@@ -7,7 +7,8 @@
  * DIR holds run/ (sockets), console, stderr, and disk.qcow2 or disk.raw where the VM is to have one. Verbs are
  * carried out one after the other on one VM; the first that fails ends the program with 1. `fails ERRNO VERB…` is a verb
  * that is to fail like that; `cancel MS VERB…` one that is called off after so long, `limit MS VERB…` one that may take so long.
- * The environment has ACCEL, HOST_PORT, CMDLINE, MEMORY_MIB, VCPUS.
+ * The environment has ACCEL, HOST_PORT, CMDLINE, MEMORY_MIB, VCPUS; DRIVER: its name; PROGRAM: a VMM that is taken as it is, without
+ * a probe, as if KVM worked; SAVE_DIR: where the VMM may write to.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/http.h"
 #include "vm/vm.h"
 
 enum {
@@ -44,7 +46,23 @@ struct world {
 
 static const struct vm_driver *driver(void)
 {
-	return vm_drivers[0];
+	const char *name = getenv("DRIVER");
+
+	return name ? vm_driver_named(name) : vm_drivers[0];
+}
+
+/* A VMM that is no real one cannot be probed. */
+static int find_host(struct vm_host *host, enum vm_accel accel, struct err *e)
+{
+	const char *program = getenv("PROGRAM");
+
+	if (!driver())
+		return err_set(e, EINVAL, "there is no driver %s", getenv("DRIVER"));
+	if (!program)
+		return driver()->probe(accel, host, e);
+	*host = (struct vm_host){.driver = driver(), .accel = VM_ACCEL_KVM, .version = "99.0"};
+	(void)snprintf(host->program, sizeof(host->program), "%s", program);
+	return 0;
 }
 
 static int do_start(struct world *w, const char *arg, const struct deadline *d, struct err *e)
@@ -473,7 +491,7 @@ int main(int argc, char **argv)
 	(void)setvbuf(stdout, NULL, _IOLBF, 0); /* only changes when lines appear */
 	if (argc >= 2 && strcmp(argv[1], "probe") == 0)
 		return probe(argv[2]);
-	if (argc < 5 || driver()->probe(accel_of(getenv("ACCEL")), &w.host, &e) < 0) {
+	if (argc < 5 || http_init() < 0 || find_host(&w.host, accel_of(getenv("ACCEL")), &e) < 0) {
 		(void)printf("cannot begin: %s\n", e.text);
 		return 1;
 	}
@@ -497,7 +515,8 @@ int main(int argc, char **argv)
 				  .netns_fd = -1,
 				  .console_fd = open_log(w.dir, "console"),
 				  .stderr_fd = open_log(w.dir, "stderr"),
-				  .run_dir = w.run};
+				  .run_dir = w.run,
+				  .save_dir = getenv("SAVE_DIR")};
 	find_disk(&w);
 	while (at < argc && used > 0) {
 		used = run_verb(&w, argv + at);
