@@ -268,6 +268,11 @@ int steps_check_saved(struct sbx *s, struct err *e)
 	if (r < 0)
 		return r;
 	vm_spec_fill(s, &spec);
+	/* Which devices there are counts, and not where they lead: that is not there yet. */
+	spec.name = spec.run_dir = "none";
+	spec.disk = "/dev/null";
+	spec.mac = "02:00:00:00:00:00";
+	spec.host_addr = "127.0.0.1";
 	r = vm_spec_saved(s, &spec, &saved, e);
 	if (r == 0)
 		r = spec.host->driver->check_saved(&spec, e);
