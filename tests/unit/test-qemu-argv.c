@@ -72,7 +72,7 @@ static void test_plain(void **state)
 	assert_string_equal(value(&a, "-accel", 0), "tcg");
 	assert_string_equal(value(&a, "-m", 0), "512M");
 	assert_string_equal(value(&a, "-smp", 0), "2");
-	assert_non_null(strstr(value(&a, "-machine", 0), "microvm,rtc=on,memory-backend=ram0"));
+	assert_non_null(strstr(value(&a, "-machine", 0), "microvm,memory-backend=ram0"));
 	assert_string_equal(
 		value(&a, "-object", 0),
 		"memory-backend-file,id=ram0,size=512M,mem-path=/proc/self/fd/6,share=on");
@@ -223,6 +223,40 @@ static void test_net(void **state)
 	qemu_argv_done(&a);
 }
 
+/* A guest that goes on has the same devices, and no kernel. */
+static void test_saved(void **state)
+{
+	const struct vm_saved saved = {.dir = "/x", .dir_fd = -1};
+	struct vm_spec s = plain;
+	struct qemu_fds fds = plain_fds;
+	struct qemu_argv a, booted;
+	const char *device;
+
+	(void)state;
+	s.net = VM_NET_TAP;
+	s.mac = "02:00:00:00:00:01";
+	fds.tap = 11;
+	build(&s, &fds, NULL, NULL, &booted);
+	s.saved = &saved;
+	fds.kernel = -1;
+	build(&s, &fds, NULL, NULL, &a);
+	assert_null(value(&a, "-kernel", 0));
+	assert_null(value(&a, "-initrd", 0));
+	assert_null(value(&a, "-append", 0));
+	assert_string_equal(value(&a, "-incoming", 0), "defer");
+	assert_string_equal(a.args[a.count - 3], "-S");
+	assert_non_null(strstr(value(&a, "-object", 0), "/proc/self/fd/6,share=on"));
+	for (int i = 0; (device = value(&booted, "-device", i)); i++)
+		assert_string_equal(value(&a, "-device", i), device);
+	qemu_argv_done(&a);
+	qemu_argv_done(&booted);
+
+	fds.ram_private = true;
+	build(&s, &fds, NULL, NULL, &a);
+	assert_non_null(strstr(value(&a, "-object", 0), "/proc/self/fd/6,share=off"));
+	qemu_argv_done(&a);
+}
+
 static void test_refused(void **state)
 {
 	struct vm_spec s = plain;
@@ -250,7 +284,7 @@ int main(void)
 		cmocka_unit_test(test_plain),   cmocka_unit_test(test_channels),
 		cmocka_unit_test(test_cmdline), cmocka_unit_test(test_raw_device),
 		cmocka_unit_test(test_overlay), cmocka_unit_test(test_net),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_saved),   cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,6 +188,64 @@ static void test_events_between(void **state)
 	qmp_drain(&p->qmp);
 }
 
+/* The descriptor comes with the command, once. */
+static void test_passed_fd(void **state)
+{
+	struct pair *p = *state;
+	struct deadline d = deadline_in(LONG_MS, -1);
+	union {
+		char room[CMSG_SPACE(2 * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	char sent[200] = "", byte = 0;
+	struct iovec part = {.iov_base = sent, .iov_len = sizeof(sent) - 1};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control.room)};
+	struct cmsghdr *c;
+	AUTO_FD passed = -1;
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	say(p, "{\"return\":{},\"id\":1}\n");
+	assert_int_equal(qmp_call_fd(&p->qmp, "getfd", NULL, ends[1], &d, NULL, NULL), 0);
+	fd_close(ends[1]);
+	assert_true(recvmsg(p->peer, &message, MSG_CMSG_CLOEXEC) > 0);
+	assert_string_equal(sent, "{\"execute\":\"getfd\",\"id\":1}\n");
+	assert_int_equal(message.msg_controllen, CMSG_SPACE(sizeof(int)));
+	c = &control.align;
+	assert_int_equal(c->cmsg_type, SCM_RIGHTS);
+	assert_int_equal(c->cmsg_len, CMSG_LEN(sizeof(int)));
+	memcpy(&passed, CMSG_DATA(c), sizeof(passed));
+	assert_int_equal(write(passed, "x", 1), 1);
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	assert_int_equal(byte, 'x');
+	fd_close(ends[0]);
+}
+
+/* One event at a time, whatever answers lie between. */
+static void test_await(void **state)
+{
+	struct pair *p = *state;
+	struct deadline d = deadline_in(LONG_MS, -1);
+	struct deadline soon;
+
+	say(p, "{\"return\":{},\"id\":7}\n{\"event\":\"STOP\"}\n{\"event\":\"RESUME\"}\n{\"ev");
+	assert_int_equal(qmp_await(&p->qmp, &d, NULL), 0);
+	assert_string_equal(p->last, "STOP");
+	assert_int_equal(qmp_await(&p->qmp, &d, NULL), 0);
+	assert_string_equal(p->last, "RESUME");
+	soon = deadline_in(SHORT_MS, -1);
+	assert_int_equal(qmp_await(&p->qmp, &soon, NULL), -ETIMEDOUT);
+	say(p, "ent\":\"MIGRATION\"}\n");
+	assert_int_equal(qmp_await(&p->qmp, &d, NULL), 0);
+	assert_string_equal(p->last, "MIGRATION");
+	fd_close(steal_fd(&p->peer));
+	assert_int_equal(qmp_await(&p->qmp, &d, NULL), -EIO);
+	assert_int_equal(qmp_await(&p->qmp, &d, NULL), -EIO);
+}
+
 /* One byte at a time, each in a packet of its own. */
 static void *write_bytes(void *arg)
 {
@@ -383,7 +441,8 @@ int main(void)
 		test(late_reply),   test(garbage),        test(wrong_types),
 		test(deep_nesting), test(huge_line),      test(long_line),
 		test(flood),        test(many_events),    test(silence),
-		test(end_of_file),  test(process_end),    test(deaf_peer),
+		test(passed_fd),    test(await),          test(end_of_file),
+		test(process_end),  test(deaf_peer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

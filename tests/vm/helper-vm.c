@@ -7,8 +7,7 @@
  * DIR holds run/ (sockets), console, stderr, and disk.qcow2 or disk.raw where the VM is to have one. Verbs are
  * carried out one after the other on one VM; the first that fails ends the program with 1. `fails ERRNO VERB…` is a verb
  * that is to fail like that; `cancel MS VERB…` one that is called off after so long, `limit MS VERB…` one that may take so long.
- * The environment has ACCEL, HOST_PORT, CMDLINE, MEMORY_MIB, VCPUS; DRIVER: its name; PROGRAM: a VMM that is taken as it is, without
- * a probe, as if KVM worked; SAVE_DIR: where the VMM may write to.
+ * The environment has VMM, ACCEL, HOST_PORT, CMDLINE, MEMORY_MIB, VCPUS.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +21,6 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "base/http.h"
 #include "vm/vm.h"
 
 enum {
@@ -46,23 +44,9 @@ struct world {
 
 static const struct vm_driver *driver(void)
 {
-	const char *name = getenv("DRIVER");
+	const char *name = getenv("VMM");
 
-	return name ? vm_driver_named(name) : vm_drivers[0];
-}
-
-/* A VMM that is no real one cannot be probed. */
-static int find_host(struct vm_host *host, enum vm_accel accel, struct err *e)
-{
-	const char *program = getenv("PROGRAM");
-
-	if (!driver())
-		return err_set(e, EINVAL, "there is no driver %s", getenv("DRIVER"));
-	if (!program)
-		return driver()->probe(accel, host, e);
-	*host = (struct vm_host){.driver = driver(), .accel = VM_ACCEL_KVM, .version = "99.0"};
-	(void)snprintf(host->program, sizeof(host->program), "%s", program);
-	return 0;
+	return vm_driver_named(name ? name : "qemu");
 }
 
 static int do_start(struct world *w, const char *arg, const struct deadline *d, struct err *e)
@@ -322,31 +306,6 @@ static int do_sh(struct world *w, const char *arg, const struct deadline *d, str
 	return r;
 }
 
-/* What the next verb is to be like. */
-static int do_limit(struct world *w, const char *arg, const struct deadline *d, struct err *e)
-{
-	(void)d;
-	(void)e;
-	w->limit_ms = atoi(arg);
-	return 0;
-}
-
-static int do_cancel(struct world *w, const char *arg, const struct deadline *d, struct err *e)
-{
-	(void)d;
-	(void)e;
-	w->cancel_ms = atoi(arg);
-	return 0;
-}
-
-static int do_fails(struct world *w, const char *arg, const struct deadline *d, struct err *e)
-{
-	(void)d;
-	(void)e;
-	w->wanted = arg;
-	return 0;
-}
-
 /* clang-format off */
 static const struct verb {
 	const char *name;
@@ -372,15 +331,21 @@ static const struct verb {
 	{ "check",   true,  do_check },
 	{ "balloon", true,  do_balloon },
 	{ "size",    true,  do_size },
-	{ "limit",   true,  do_limit },
-	{ "cancel",  true,  do_cancel },
-	{ "fails",   true,  do_fails },
 };
 /* clang-format on */
 
-static bool is_prefix(const struct verb *v)
+/* What the next verb is to be like. Return: whether @word says such a thing. */
+static bool take_prefix(struct world *w, const char *word, const char *arg)
 {
-	return v->run == do_limit || v->run == do_cancel || v->run == do_fails;
+	if (strcmp(word, "limit") == 0)
+		w->limit_ms = atoi(arg);
+	else if (strcmp(word, "cancel") == 0)
+		w->cancel_ms = atoi(arg);
+	else if (strcmp(word, "fails") == 0)
+		w->wanted = arg;
+	else
+		return false;
+	return true;
 }
 
 /* Carry one verb out with what was said before it. Return: 0; negative errno, after saying why. */
@@ -413,14 +378,14 @@ static int run_one(struct world *w, const struct verb *v, const char *arg)
 /* Carry one verb out. Return: the arguments used; 0 when it failed, after saying why. */
 static int run_verb(struct world *w, char **args)
 {
-	struct err e = {0};
-
+	if (args[1] && take_prefix(w, args[0], args[1]))
+		return 2;
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
 		const struct verb *v = &verbs[i];
 
 		if (strcmp(v->name, args[0]) != 0 || (v->has_arg && !args[1]))
 			continue;
-		if ((is_prefix(v) ? v->run(w, args[1], NULL, &e) : run_one(w, v, args[1])) < 0)
+		if (run_one(w, v, args[1]) < 0)
 			return 0;
 		return v->has_arg ? 2 : 1;
 	}
@@ -491,7 +456,7 @@ int main(int argc, char **argv)
 	(void)setvbuf(stdout, NULL, _IOLBF, 0); /* only changes when lines appear */
 	if (argc >= 2 && strcmp(argv[1], "probe") == 0)
 		return probe(argv[2]);
-	if (argc < 5 || http_init() < 0 || find_host(&w.host, accel_of(getenv("ACCEL")), &e) < 0) {
+	if (argc < 5 || driver()->probe(accel_of(getenv("ACCEL")), &w.host, &e) < 0) {
 		(void)printf("cannot begin: %s\n", e.text);
 		return 1;
 	}
@@ -515,8 +480,7 @@ int main(int argc, char **argv)
 				  .netns_fd = -1,
 				  .console_fd = open_log(w.dir, "console"),
 				  .stderr_fd = open_log(w.dir, "stderr"),
-				  .run_dir = w.run,
-				  .save_dir = getenv("SAVE_DIR")};
+				  .run_dir = w.run};
 	find_disk(&w);
 	while (at < argc && used > 0) {
 		used = run_verb(&w, argv + at);
