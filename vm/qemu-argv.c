@@ -53,7 +53,7 @@ static void add_machine(struct qemu_argv *a, const struct vm_spec *s, const stru
 	arg(a, "%s", s->host->program);
 	opt(a, "-name", "%s", s->name);
 	/* Without a clock, its default under KVM, a stock kernel waits for one a whole second at each boot. */
-	opt(a, "-machine", QEMU_MACHINE ",rtc=on,memory-backend=ram0,dump-guest-core=off");
+	opt(a, "-machine", QEMU_MACHINE ",memory-backend=ram0,dump-guest-core=off");
 	opt(a, "-accel", "%s", kvm ? "kvm" : "tcg");
 	/* The whole of what the accelerator has: many distributions need more than QEMU's default CPU. */
 	opt(a, "-cpu", "%s", kvm ? "host" : "max");

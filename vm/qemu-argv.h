@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "vm/vm.h"
 
-#define QEMU_MACHINE "microvm"
+#define QEMU_MACHINE "microvm,rtc=on"
 
 /* What a QEMU is handed, as numbers in the new process; -1: none. */
 struct qemu_fds {

@@ -71,7 +71,7 @@ static void test_qemu(void **state)
 	assert_string_equal(m.driver, "qemu");
 	assert_string_equal(m.version, "7.2.22 (Debian 1:7.2)");
 	assert_string_equal(m.accel, "tcg");
-	assert_string_equal(m.machine, "microvm");
+	assert_string_equal(m.machine, "microvm,rtc=on");
 	assert_string_equal(m.cpu, "");
 	assert_string_equal(m.net, "tap");
 	assert_string_equal(m.template, "debian@0123456789ab");

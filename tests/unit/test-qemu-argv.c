@@ -72,7 +72,7 @@ static void test_plain(void **state)
 	assert_string_equal(value(&a, "-accel", 0), "tcg");
 	assert_string_equal(value(&a, "-m", 0), "512M");
 	assert_string_equal(value(&a, "-smp", 0), "2");
-	assert_non_null(strstr(value(&a, "-machine", 0), "microvm,memory-backend=ram0"));
+	assert_non_null(strstr(value(&a, "-machine", 0), "microvm,rtc=on,memory-backend=ram0"));
 	assert_string_equal(
 		value(&a, "-object", 0),
 		"memory-backend-file,id=ram0,size=512M,mem-path=/proc/self/fd/6,share=on");

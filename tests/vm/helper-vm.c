@@ -7,7 +7,8 @@
  * DIR holds run/ (sockets), console, stderr, and disk.qcow2 or disk.raw where the VM is to have one. Verbs are
  * carried out one after the other on one VM; the first that fails ends the program with 1. `fails ERRNO VERB…` is a verb
  * that is to fail like that; `cancel MS VERB…` one that is called off after so long, `limit MS VERB…` one that may take so long.
- * The environment has VMM, ACCEL, HOST_PORT, CMDLINE, MEMORY_MIB, VCPUS.
+ * The environment has ACCEL, HOST_PORT, CMDLINE, MEMORY_MIB, VCPUS; DRIVER: its name; PROGRAM: a VMM that is taken as it is, without
+ * a probe, as if KVM worked; SAVE_DIR: where the VMM may write to.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/http.h"
 #include "vm/vm.h"
 
 enum {
@@ -44,9 +46,23 @@ struct world {
 
 static const struct vm_driver *driver(void)
 {
-	const char *name = getenv("VMM");
+	const char *name = getenv("DRIVER");
 
-	return vm_driver_named(name ? name : "qemu");
+	return name ? vm_driver_named(name) : vm_drivers[0];
+}
+
+/* A VMM that is no real one cannot be probed. */
+static int find_host(struct vm_host *host, enum vm_accel accel, struct err *e)
+{
+	const char *program = getenv("PROGRAM");
+
+	if (!driver())
+		return err_set(e, EINVAL, "there is no driver %s", getenv("DRIVER"));
+	if (!program)
+		return driver()->probe(accel, host, e);
+	*host = (struct vm_host){.driver = driver(), .accel = VM_ACCEL_KVM, .version = "99.0"};
+	(void)snprintf(host->program, sizeof(host->program), "%s", program);
+	return 0;
 }
 
 static int do_start(struct world *w, const char *arg, const struct deadline *d, struct err *e)
@@ -66,8 +82,7 @@ static int do_start(struct world *w, const char *arg, const struct deadline *d, 
 static int open_saved(struct world *w, const char *name, bool make, char path[256],
 		      struct vm_saved *ret, struct err *e)
 {
-	(void)snprintf(path, 256, "%s%s%s", name[0] == '/' ? "" : w->dir, name[0] == '/' ? "" : "/",
-		       name);
+	(void)snprintf(path, 256, "%s/%s", w->dir, name);
 	if (make && mkdir(path, 0700) < 0)
 		return err_sys(e, errno, "cannot make %s", path);
 	ret->dir = path;
@@ -132,7 +147,6 @@ static int do_balloon(struct world *w, const char *arg, const struct deadline *d
 	return r;
 }
 
-/* Check what the VM is known to be. */
 static int do_size(struct world *w, const char *arg, const struct deadline *d, struct err *e)
 {
 	const struct vm_common *c = vm_common(w->vm);
@@ -202,12 +216,7 @@ static int do_crash(struct world *w, const char *arg, const struct deadline *d, 
 /* Wait for QEMU's end, check what the driver heard of it, and clean up. */
 static int do_ended(struct world *w, const char *arg, const struct deadline *d, struct err *e)
 {
-	static const char *const names[VM_END_COUNT] = {
-		[VM_END_UNKNOWN] = "unknown",
-		[VM_END_SHUTDOWN] = "shutdown",
-		[VM_END_RESET] = "reset",
-		[VM_END_PANIC] = "panic",
-	};
+	static const char *const names[VM_END_COUNT] = {"unknown", "shutdown", "reset", "panic"};
 	int r = proc_wait(vm_common(w->vm)->pidfd, d);
 	const char *end;
 
@@ -219,7 +228,6 @@ static int do_ended(struct world *w, const char *arg, const struct deadline *d, 
 	return do_kill(w, NULL, d, e);
 }
 
-/* Send a line to the guest. */
 static int do_send(struct world *w, const char *arg, const struct deadline *d, struct err *e)
 {
 	int fd = vm_common(w->vm)->console;
@@ -415,10 +423,9 @@ static void find_disk(struct world *w)
 /* Parse "auto", "kvm", "tcg"; AUTO for what is none of them. */
 static enum vm_accel accel_of(const char *word)
 {
-	if (word && strcmp(word, vm_accel_name(VM_ACCEL_KVM)) == 0)
-		return VM_ACCEL_KVM;
-	if (word && strcmp(word, vm_accel_name(VM_ACCEL_TCG)) == 0)
-		return VM_ACCEL_TCG;
+	for (enum vm_accel i = VM_ACCEL_KVM; word && i < VM_ACCEL_COUNT; i++)
+		if (strcmp(word, vm_accel_name(i)) == 0)
+			return i;
 	return VM_ACCEL_AUTO;
 }
 
@@ -456,7 +463,7 @@ int main(int argc, char **argv)
 	(void)setvbuf(stdout, NULL, _IOLBF, 0); /* only changes when lines appear */
 	if (argc >= 2 && strcmp(argv[1], "probe") == 0)
 		return probe(argv[2]);
-	if (argc < 5 || driver()->probe(accel_of(getenv("ACCEL")), &w.host, &e) < 0) {
+	if (argc < 5 || http_init() < 0 || find_host(&w.host, accel_of(getenv("ACCEL")), &e) < 0) {
 		(void)printf("cannot begin: %s\n", e.text);
 		return 1;
 	}
@@ -480,7 +487,8 @@ int main(int argc, char **argv)
 				  .netns_fd = -1,
 				  .console_fd = open_log(w.dir, "console"),
 				  .stderr_fd = open_log(w.dir, "stderr"),
-				  .run_dir = w.run};
+				  .run_dir = w.run,
+				  .save_dir = getenv("SAVE_DIR")};
 	find_disk(&w);
 	while (at < argc && used > 0) {
 		used = run_verb(&w, argv + at);
