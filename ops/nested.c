@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -133,61 +134,127 @@ int nested_all(const char *text, unsigned states, struct err *e)
 	return r;
 }
 
+/* What the jobs of one wait share. */
+struct turns {
+	int (*run)(void *arg, const struct deadline *d, struct err *e);
+	int64_t at_ms;
+	int fd;             /* one more for each that is over */
+	atomic_bool failed; /* one of them has */
+};
+
 struct turn {
 	struct job job;
-	int (*run)(void *arg, const struct deadline *d, struct err *e);
-	void *arg;
-	int64_t at_ms;
-	int fd; /* told when it is over */
-	int result;
-	struct err err;
+	struct turns *all;
+	struct nested_turn *wanted;
 };
 
 static int turn_run(struct job *j, struct err *e)
 {
 	struct turn *t = (struct turn *)j;
-	const struct deadline d = {.at_ms = t->at_ms, .cancel_fd = j->cancel_fd};
+	const struct deadline d = {.at_ms = t->all->at_ms, .cancel_fd = j->cancel_fd};
 
-	return t->run(t->arg, &d, e);
+	return t->all->run(t->wanted->arg, &d, e);
 }
 
 static void turn_over(struct job *j, int result, const struct err *e)
 {
 	struct turn *t = (struct turn *)j;
+	struct turns *all = t->all;
 	uint64_t one = 1;
 
-	t->result = result;
-	if (result < 0)
-		t->err = *e;
-	(void)file_write_all(t->fd, &one, sizeof(one)); /* an eventfd takes it */
+	t->wanted->result = result;
+	if (result < 0) {
+		t->wanted->err = *e;
+		atomic_store(&all->failed, true);
+	}
+	(void)file_write_all(all->fd, &one, sizeof(one)); /* an eventfd takes it */
+}
+
+/* Return: was it queued? Otherwise it is over already. */
+static bool turn_submit(struct turn *t)
+{
+	struct nested_turn *w = t->wanted;
+	int r = job_init(&t->job, JOB_LIFECYCLE);
+
+	if (r == 0) {
+		t->job.inner = true;
+		t->job.run = turn_run;
+		t->job.done = turn_over;
+		r = lane_submit(w->lane, &t->job);
+	}
+	if (r == 0)
+		return true;
+	w->result = err_sys(&w->err, -r, "cannot queue work for it");
+	atomic_store(&t->all->failed, true);
+	return false;
+}
+
+/* Until @left are over. Return: 0; -ETIMEDOUT, -ECANCELED that was why they were called off. */
+static int turns_wait(struct turn *turns, unsigned count, unsigned left, const struct deadline *d)
+{
+	struct turns *all = turns->all;
+	struct pollfd pfd = {.fd = all->fd, .events = POLLIN};
+	bool called_off = false;
+	int why = 0;
+
+	for (; left > 0; left--) {
+		if (!called_off && !atomic_load(&all->failed) && deadline_poll(d, &pfd, 1) < 0)
+			why = deadline_cancelled(d) ? -ECANCELED : -ETIMEDOUT;
+		if (!called_off && (why < 0 || atomic_load(&all->failed))) {
+			called_off = true;
+			for (unsigned i = 0; i < count; i++)
+				job_cancel(&turns[i].job, ECANCELED);
+		}
+		nested_wait(all->fd); /* also after that: its undoing has deadlines of its own */
+	}
+	return why;
+}
+
+static int turns_result(const struct nested_turn *wanted, unsigned count, int why, struct err *e)
+{
+	const struct nested_turn *first = NULL;
+
+	for (unsigned i = 0; i < count; i++)
+		if (wanted[i].result < 0 &&
+		    (!first || (first->result == -ECANCELED && wanted[i].result != -ECANCELED)))
+			first = &wanted[i];
+	if (!first)
+		return 0;
+	if (why < 0)
+		return err_sys(e, -why, "waiting for it");
+	if (e)
+		*e = first->err;
+	return first->result;
+}
+
+int nested_turns(struct nested_turn *wanted, unsigned count,
+		 int (*run)(void *arg, const struct deadline *d, struct err *e),
+		 const struct deadline *d, struct err *e)
+{
+	AUTO_FD fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+	AUTO_FREE struct turn *turns = calloc(count, sizeof(*turns));
+	struct turns all = {.run = run, .at_ms = d->at_ms, .fd = fd};
+	unsigned queued = 0;
+	int why;
+
+	if (fd < 0 || !turns)
+		return err_sys(e, fd < 0 ? errno : ENOMEM,
+			       "no memory or descriptors for another command");
+	for (unsigned i = 0; i < count; i++) {
+		turns[i].all = &all;
+		turns[i].wanted = &wanted[i];
+		queued += turn_submit(&turns[i]);
+	}
+	why = turns_wait(turns, count, queued, d);
+	for (unsigned i = 0; i < count; i++)
+		job_done(&turns[i].job);
+	return turns_result(wanted, count, why, e);
 }
 
 int nested_turn(struct lane *l, int (*run)(void *arg, const struct deadline *d, struct err *e),
 		void *arg, const struct deadline *d, struct err *e)
 {
-	AUTO_FD fd = eventfd(0, EFD_CLOEXEC);
-	struct turn t = {.run = run, .arg = arg, .at_ms = d->at_ms, .fd = fd};
-	struct pollfd pfd = {.fd = fd, .events = POLLIN};
-	int r, waited = 0;
+	struct nested_turn t = {.lane = l, .arg = arg};
 
-	if (fd < 0 || job_init(&t.job, JOB_LIFECYCLE) < 0)
-		return err_sys(e, errno, "no descriptors for another command");
-	t.job.inner = true;
-	t.job.run = turn_run;
-	t.job.done = turn_over;
-	r = lane_submit(l, &t.job);
-	if (r < 0) {
-		job_done(&t.job);
-		return err_sys(e, -r, "cannot queue work for it");
-	}
-	waited = deadline_poll(d, &pfd, 1);
-	if (waited < 0)
-		job_cancel(&t.job, ECANCELED);
-	nested_wait(fd);
-	job_done(&t.job);
-	if (t.result < 0 && waited < 0)
-		return err_sys(e, -waited, "waiting for it");
-	if (t.result < 0)
-		*e = t.err;
-	return t.result;
+	return nested_turns(&t, 1, run, d, e);
 }

@@ -31,4 +31,22 @@ int nested_all(const char *text, unsigned states, struct err *e);
 int nested_turn(struct lane *l, int (*run)(void *arg, const struct deadline *d, struct err *e),
 		void *arg, const struct deadline *d, struct err *e);
 
+/* One of several lanes whose turn is wanted. */
+struct nested_turn {
+	struct lane *lane;
+	void *arg;  /* for its run() */
+	int result; /* what that returned, or why it did not begin */
+	struct err err;
+};
+
+/**
+ * nested_turns() - As nested_turn() on each of several lanes, side by side, and wait for all
+ *
+ * When one fails the others are cancelled.
+ * Return: 0 when all did; else the failure that was first in the list and not a consequence of another's.
+ */
+int nested_turns(struct nested_turn *turns, unsigned count,
+		 int (*run)(void *arg, const struct deadline *d, struct err *e),
+		 const struct deadline *d, struct err *e);
+
 #endif

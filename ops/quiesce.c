@@ -12,11 +12,14 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "ops/host.h"
+#include "ops/ready.h"
 #include "ops/record.h"
 
 enum {
 	HOLD_MS = 10000, /* for the guest to flush */
 	STOP_MS = 10000, /* for the VMM to stop its vCPUs, and to let them go on */
+	CLOCK_MS = 2000, /* for the guest to take the time of day */
+	LATE_MS = 100,   /* a guest that stood still so long is told it */
 	LET_GO_MS =
 		5000, /* for the guest to let its file systems go; it does so by itself a little later */
 	HELD_MS = HOLD_MS + STOP_MS, /* after that of the guest's time it lets go by itself */
@@ -65,6 +68,19 @@ static void say_not_flushed(const char *why, struct buf *out)
 			 why);
 }
 
+static int stand(struct sbx *s, const struct deadline *d, struct quiesce *q, struct err *e)
+{
+	int r;
+
+	q->began_ms = clock_ms();
+	r = stop_vcpus(s, d, e);
+	/* The VMM may have got that as well. */
+	q->stopped = true;
+	if (r < 0)
+		(void)quiesce_end(s, q, NULL); /* status tells of it */
+	return r;
+}
+
 int quiesce_begin(struct sbx *s, const struct deadline *d, struct quiesce *ret, struct buf *out,
 		  struct err *e)
 {
@@ -87,14 +103,14 @@ int quiesce_begin(struct sbx *s, const struct deadline *d, struct quiesce *ret, 
 	}
 	if (r < 0)
 		say_not_flushed(why.text, out);
-	r = stop_vcpus(s, d, e);
-	/* The VMM may have got that as well. */
-	q.stopped = true;
-	if (r < 0)
-		(void)quiesce_end(s, &q, NULL); /* status tells of it */
-	else
-		*ret = q;
-	return r;
+	ret->held = q.held;
+	return stand(s, d, ret, e);
+}
+
+int quiesce_stand(struct sbx *s, const struct deadline *d, struct quiesce *ret, struct err *e)
+{
+	*ret = (struct quiesce){0};
+	return sbx_state(s) == SBX_RUNNING ? stand(s, d, ret, e) : 0;
 }
 
 /* It cannot go on: then let nobody believe that it runs. */
@@ -107,6 +123,17 @@ static void stays_stopped(struct sbx *s, const struct err *why)
 	sbx_set_state(s, SBX_FROZEN);
 	if (record_save(s, &e) < 0)
 		log_warning("%s, ignoring", e.text);
+}
+
+/* It did not notice that time passed. Best effort, as its clock may be nobody's business but its own. */
+static void set_clock(struct sbx *s, int64_t stood_ms)
+{
+	struct deadline d = deadline_in(CLOCK_MS, -1);
+	struct err e = {0};
+
+	log_info("it stood still for %lld ms", (long long)stood_ms);
+	if (stood_ms >= LATE_MS && ready_again(s, &d, &e) < 0)
+		log_info("the guest was not told the time: %s, ignoring", e.text);
 }
 
 int quiesce_end(struct sbx *s, const struct quiesce *q, struct err *e)
@@ -128,6 +155,8 @@ int quiesce_end(struct sbx *s, const struct quiesce *q, struct err *e)
 	}
 	if (q->held)
 		let_go_guest(s);
+	if (q->stopped)
+		set_clock(s, clock_ms() - q->began_ms);
 	return 0;
 }
 

@@ -15,8 +15,9 @@
 #include "storage/volume.h"
 
 struct quiesce {
-	bool stopped; /* we stopped its vCPUs */
-	bool held;    /* its file systems are frozen */
+	bool stopped;     /* we stopped its vCPUs */
+	bool held;        /* its file systems are frozen */
+	int64_t began_ms; /* when its vCPUs were to stop */
 };
 
 /**
@@ -27,6 +28,9 @@ struct quiesce {
  */
 int quiesce_begin(struct sbx *s, const struct deadline *d, struct quiesce *ret, struct buf *out,
 		  struct err *e);
+
+/* As quiesce_begin(), but for its vCPUs alone: what its memory is saved with must not wake with file systems held. */
+int quiesce_stand(struct sbx *s, const struct deadline *d, struct quiesce *ret, struct err *e);
 
 /**
  * quiesce_end() - Go on; not cancelled by anything, bounded in time

@@ -25,7 +25,7 @@ static const char *const known[] = {
 	"name",       "uid",        "gid",     "mode",        "template",
 	"created_ms", "started_ms", "state",   "exit_reason", "last_error",
 	"token",      "gone",       "storage", "data",        "snapshot_parent",
-	"memory",     "vmm",        "config"};
+	"memory",     "vmm",        "clone",   "config"};
 
 /* What the level in the journal does not tell. */
 static const char *lasting_state(const struct sbx *s)
@@ -55,6 +55,7 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_text(o, "data", s->data_dir);
 	r = r ? r : json_add_int(o, "data_mb", (int64_t)s->data_mib);
 	r = r ? r : json_add_text(o, "snapshot_parent", s->snapshot_parent);
+	r = r ? r : json_add_text(o, "clone", s->cloning[0] ? s->cloning : NULL);
 	r = r ? r : json_add_bool(o, "gone", s->gone);
 	if (!s->warm)
 		r = r ? r : memory_add_json(&s->memory, o);
@@ -186,6 +187,7 @@ int record_load(struct sbx *s, struct err *e)
 	if (s->data_dir[0] && (strncmp(s->data_dir, "data.", 5) != 0 ||
 			       strspn(s->data_dir + 5, "0123456789") != strlen(s->data_dir + 5)))
 		return err_set(e, EBADMSG, "its record names a directory that is none of its own");
+	copy_text(s->cloning, sizeof(s->cloning), o, "clone");
 	memory_from_json(o, &s->memory);
 	s->vmm = vm_driver_named(json_text_at(o, "vmm", ""));
 	s->gone = json_bool_at(o, "gone", false);

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "ops/clone.h"
 #include "ops/data.h"
 #include "ops/host.h"
 #include "ops/journal.h"
@@ -163,6 +164,7 @@ void registry_recover(void)
 	uint32_t after = 0;
 	struct sbx *s;
 
+	clone_settle();
 	while ((s = registry_next_any(after))) {
 		struct err e = {0};
 		int r = 0;

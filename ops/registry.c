@@ -258,11 +258,16 @@ struct sbx *registry_next_any(uint32_t after)
 	return next_where(after, true);
 }
 
+/* What is not a user's plain new one. */
+struct birth {
+	const char *pin;  /* not NULL: it is hidden and of that version */
+	const char *mark; /* of a clone; NULL: none */
+};
+
 /*
  * Make the directory and the first record. What is left of a failed one has no record and is swept.
- * @pin: NULL: a user's; else it is hidden and of that version.
  */
-static int define_on_disk(const char *name, const char *pin, const struct writer *w,
+static int define_on_disk(const char *name, const struct birth *birth, const struct writer *w,
 			  struct sbx **ret, struct err *e)
 {
 	char serial_name[16];
@@ -283,8 +288,11 @@ static int define_on_disk(const char *name, const char *pin, const struct writer
 		s->mode = 0700;
 		s->created_ms = wall_ms();
 		s->level = LEVEL_NONE;
-		s->hidden = s->gone = pin != NULL;
-		(void)snprintf(s->template_pin, sizeof(s->template_pin), "%s", pin ? pin : "");
+		s->hidden = s->gone = birth->pin != NULL;
+		(void)snprintf(s->template_pin, sizeof(s->template_pin), "%s",
+			       birth->pin ? birth->pin : "");
+		(void)snprintf(s->cloning, sizeof(s->cloning), "%s",
+			       birth->mark ? birth->mark : "");
 	}
 	if (s && steps_up(s, LEVEL_DEFINED, &(struct deadline){INT64_MAX, -1}, e) == 0 &&
 	    file_sync_dir(host.sandboxes_fd, e) == 0) {
@@ -319,8 +327,10 @@ int registry_add(struct sbx *s)
 	return r;
 }
 
-int registry_create(const char *name, const struct writer *w, struct sbx **ret, struct err *e)
+int registry_create_clone(const char *name, const char *mark, const struct writer *w,
+			  struct sbx **ret, struct err *e)
 {
+	const struct birth birth = {.mark = mark};
 	struct sbx *s = NULL;
 	int r = 0;
 
@@ -333,7 +343,7 @@ int registry_create(const char *name, const struct writer *w, struct sbx **ret, 
 	if (name_taken(name))
 		r = err_set(e, EEXIST, "there is a sandbox %s", name);
 	if (r == 0)
-		r = define_on_disk(name, NULL, w, &s, e);
+		r = define_on_disk(name, &birth, w, &s, e);
 	if (r == 0 && s && registry_add(s) < 0) {
 		(void)steps_down(s, LEVEL_NONE, NULL); /* else it is there after the next start */
 		r = err_set(e, ENOMEM, "no memory");
@@ -348,11 +358,17 @@ int registry_create(const char *name, const struct writer *w, struct sbx **ret, 
 	return 0;
 }
 
+int registry_create(const char *name, const struct writer *w, struct sbx **ret, struct err *e)
+{
+	return registry_create_clone(name, NULL, w, ret, e);
+}
+
 int registry_create_hidden(const char *name, const char *pin, struct sbx **ret, struct err *e)
 {
 	const struct writer own = {.uid = geteuid(), .gid = getegid()};
+	const struct birth birth = {.pin = pin};
 	struct sbx *s = NULL;
-	int r = define_on_disk(name, pin, &own, &s, e);
+	int r = define_on_disk(name, &birth, &own, &s, e);
 
 	if (r == 0 && s && registry_add(s) < 0) {
 		(void)steps_down(s, LEVEL_NONE, NULL); /* else the next start does */

@@ -40,6 +40,10 @@ int registry_create(const char *name, const struct writer *w, struct sbx **ret, 
  */
 int registry_create_hidden(const char *name, const char *pin, struct sbx **ret, struct err *e);
 
+/* As registry_create(), of one that is real only once what @mark names is gone: clone.h. */
+int registry_create_clone(const char *name, const char *mark, const struct writer *w,
+			  struct sbx **ret, struct err *e);
+
 /**
  * registry_rename() - Give it another name; durable
  * Return: 0; -EINVAL; -EEXIST; -EIO.

@@ -59,7 +59,8 @@ static int put_members(struct json_object *o, const struct snapshot *n)
 	r = r ? r : json_add_int(o, "disk_bytes", (int64_t)n->disk_bytes);
 	r = r ? r : json_add_text(o, "parent", n->parent);
 	r = r ? r : json_add_text(o, "template", n->template_pin);
-	return r ? r : json_add_text(o, "storage", n->store ? n->store->name : NULL);
+	r = r ? r : json_add_text(o, "storage", n->store ? n->store->name : NULL);
+	return r ? r : memory_add_json(&n->memory, o);
 }
 
 static int write_object(int dir_fd, struct json_object *o, struct err *e)
@@ -116,9 +117,13 @@ static int take_members(struct snapshot *n, struct json_object *o, int dir_fd, s
 	(void)snprintf(n->parent, sizeof(n->parent), "%s", json_text_at(o, "parent", ""));
 	(void)snprintf(n->template_pin, sizeof(n->template_pin), "%s",
 		       json_text_at(o, "template", ""));
-	n->kind = SNAPSHOT_DISK;
-	if (strcmp(kind, "disk") != 0)
+	n->kind = strcmp(kind, "full") == 0 ? SNAPSHOT_FULL : SNAPSHOT_DISK;
+	if (n->kind == SNAPSHOT_DISK && strcmp(kind, "disk") != 0)
 		return err_set(e, EBADMSG, "it is of kind \"%s\"", kind);
+	if (n->kind == SNAPSHOT_FULL)
+		memory_from_json(o, &n->memory);
+	if (n->kind == SNAPSHOT_FULL && (strcmp(n->memory.dir, MEMORY_DIR) != 0 || !store[0]))
+		return err_set(e, EBADMSG, "it is full and has no memory");
 	if (!store[0])
 		return 0;
 	n->store = volume_driver_named(store);
@@ -180,12 +185,16 @@ static void reparent_loaded(struct sbx *s, int all_fd, const char *gone, const c
 
 static void finish_removal(struct sbx *s, int all_fd, const char *entry)
 {
+	static const char clones[] =
+		".clone."; /* clone_settle() sees to these, when all are loaded */
 	size_t len = removed_name_len(entry);
 	char name[NAME_MAX_LEN + 1];
 	AUTO_FD dir = -1;
 	AUTO_JSON o = NULL;
 	struct err e = {0};
 
+	if (strncmp(entry, clones, strlen(clones)) == 0)
+		return;
 	if (len > 0 && len < sizeof(name)) {
 		(void)snprintf(name, sizeof(name), "%.*s", (int)len, entry + 1);
 		if (!snapshot_find(s, name) && file_open_dir(all_fd, entry, &dir, &e) == 0 &&
@@ -256,4 +265,22 @@ int snapshot_load(struct sbx *s, struct err *e)
 		check_parent(all_fd, n->parent);
 	check_parent(all_fd, s->snapshot_parent);
 	return 0;
+}
+
+void snapshot_remove_hidden(struct sbx *s, const char *prefix)
+{
+	AUTO_DIR dir = NULL;
+	AUTO_FD all_fd = -1;
+	const struct dirent *entry;
+	struct err e = {0};
+	int r = snapshot_open_all(s, false, &all_fd, &e);
+
+	if (r == 0)
+		r = file_open_list(all_fd, ".", &dir, &e);
+	while (r == 0 &&
+	       (entry = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+			r = file_remove_tree(all_fd, entry->d_name, &e);
+	if (r < 0 && r != -ENOENT)
+		log_warning("%s, ignoring: the next start tries again", e.text);
 }

@@ -167,7 +167,12 @@ int snapshot_export(struct sbx *s, const char *name, const char *path, const str
 
 	if (!n)
 		return e ? -e->code : -ENOENT;
-	r = open_data(s, n, &h, &data_fd, e);
+	r = n->kind == SNAPSHOT_FULL
+		    ? err_set(e, ENOTSUP,
+			      "%s has memory, which is not written to files yet: go back to it, stop "
+			      "it, and export a snapshot of its disk",
+			      name)
+		    : open_data(s, n, &h, &data_fd, e);
 	if (r == 0) {
 		r = out_open(w, path, &out, e);
 		if (r == 0) {

@@ -135,7 +135,18 @@ void snapshot_tell(struct sbx *s, const char *verb, const char *name)
 
 /* ---- a new one ------------------------------------------------------------------------------------------- */
 
-int snapshot_begin(struct sbx *s, const char *name, struct snapshot_fresh *ret, struct err *e)
+/* With @ret->all_fd open. */
+static int make_temp(struct snapshot_fresh *ret, struct err *e)
+{
+	int r = file_remove_tree(ret->all_fd, ret->temp, e);
+
+	if (r == 0 && mkdirat(ret->all_fd, ret->temp, 0700) < 0)
+		r = err_sys(e, errno, "cannot make a directory for the snapshot");
+	return r < 0 ? r : file_open_dir(ret->all_fd, ret->temp, &ret->fd, e);
+}
+
+int snapshot_begin_hidden(struct sbx *s, const char *temp, struct snapshot_fresh *ret,
+			  struct err *e)
 {
 	struct snapshot *n = ret->snapshot = calloc(1, sizeof(*n));
 	int r;
@@ -144,24 +155,36 @@ int snapshot_begin(struct sbx *s, const char *name, struct snapshot_fresh *ret, 
 		(void)err_set(e, ENOMEM, "no memory");
 		return -ENOMEM;
 	}
+	n->kind = SNAPSHOT_DISK;
+	n->created_ms = wall_ms();
+	r = snapshot_open_all(s, true, &ret->all_fd, e);
+	if (r < 0)
+		return r;
+	(void)snprintf(ret->temp, sizeof(ret->temp), "%s", temp);
+	return make_temp(ret, e);
+}
+
+int snapshot_begin(struct sbx *s, const char *name, struct snapshot_fresh *ret, struct err *e)
+{
+	char temp[sizeof(ret->temp)];
+	AUTO_FD all_fd = -1;
+	int r;
+
 	if (!name_is_valid(name))
 		return err_set(
 			e, EINVAL,
 			"%s is not a name: 1 to 63 of a-z A-Z 0-9 . _ -, a letter or digit first",
 			name);
-	r = snapshot_open_all(s, true, &ret->all_fd, e);
+	r = snapshot_open_all(s, true, &all_fd, e);
 	if (r < 0)
 		return r;
-	if (faccessat(ret->all_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (faccessat(all_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return err_set(e, EEXIST, "there is a snapshot %s", name);
-	(void)snprintf(n->name, sizeof(n->name), "%s", name);
-	n->kind = SNAPSHOT_DISK;
-	n->created_ms = wall_ms();
-	(void)snprintf(ret->temp, sizeof(ret->temp), ".%s.new", name);
-	r = file_remove_tree(ret->all_fd, ret->temp, e);
-	if (r == 0 && mkdirat(ret->all_fd, ret->temp, 0700) < 0)
-		r = err_sys(e, errno, "cannot make a directory for the snapshot");
-	return r < 0 ? r : file_open_dir(ret->all_fd, ret->temp, &ret->fd, e);
+	(void)snprintf(temp, sizeof(temp), ".%s.new", name);
+	r = snapshot_begin_hidden(s, temp, ret, e);
+	if (r == 0)
+		(void)snprintf(ret->snapshot->name, sizeof(ret->snapshot->name), "%s", name);
+	return r;
 }
 
 void snapshot_fresh_done(struct snapshot_fresh *f)
@@ -247,39 +270,18 @@ uint64_t snapshot_data_bytes(const struct volume_driver *store, int dir_fd)
 	return (uint64_t)st.st_blocks * 512;
 }
 
-static int keep_data(struct sbx *s, struct snapshot_fresh *f, const struct deadline *d,
-		     struct buf *out, struct err *e)
-{
-	struct snapshot *n = f->snapshot;
-	int r = sbx_load_version(s, e);
-
-	if (r < 0)
-		return r;
-	AUTO_DATA_SPEC spec;
-	data_spec(s, &spec);
-	n->store = sbx_store(s);
-	n->disk_bytes = spec.volume.size_bytes;
-	memcpy(n->template_pin, s->version->pin, sizeof(n->template_pin));
-	r = room_check(snapshot_data_bytes(n->store, spec.volume.dir_fd), e);
-	if (r == 0)
-		r = fault_point("snapshot-copy", d, e);
-	if (r == 0)
-		r = quiesce_copy(s, &spec.volume, f->fd, d, out, e);
-	if (r == 0)
-		n->size_bytes = snapshot_data_bytes(n->store, f->fd);
-	return r;
-}
-
-int snapshot_create(struct sbx *s, const char *name, const struct deadline *d, struct buf *out,
-		    struct err *e)
+int snapshot_create(struct sbx *s, const char *name, enum snapshot_kind kind,
+		    const struct deadline *d, struct buf *out, struct err *e)
 {
 	AUTO_FRESH f = SNAPSHOT_FRESH_NONE;
 	int r = lifecycle_settle(s, e);
 
 	if (r == 0)
 		r = snapshot_begin(s, name, &f, e);
+	if (r == 0)
+		f.snapshot->kind = kind;
 	if (r == 0 && s->level >= LEVEL_DATA)
-		r = keep_data(s, &f, d, out, e);
+		r = snapshot_keep(s, &f, d, out, e);
 	if (r == 0)
 		r = snapshot_finish(s, &f, true, e);
 	if (r == 0)
@@ -386,7 +388,7 @@ static void remove_rest(int all_fd, const char *aside, const struct snapshot *n,
 	if (!n->store || file_open_dir(all_fd, aside, &fd, &e) < 0)
 		return;
 	data = n->store->data_name(fd);
-	if (data && unlinkat(fd, data, 0) < 0)
+	if ((data && unlinkat(fd, data, 0) < 0) || file_remove_tree(fd, MEMORY_DIR, &e) < 0)
 		log_warning("cannot remove the data of snapshot %s, ignoring: the next start does",
 			    n->name);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ops/snapshot.h - snapshots of a sandbox: made, listed, gone back to, taken elsewhere
  *
- * On disk: sandboxes/SERIAL/snapshots/NAME/ with a record and the data's one file. A snapshot is whole by itself: it shares
- * blocks with others where the file system can, and needs nothing but its template's version. It comes into being under a name
- * that begins with '.', is made durable, and is then renamed; what a crash leaves under such a name is removed at the next start.
- * Rollback copies the data to a new directory data.N and then saves the record that names it (data.h): a
+ * On disk: sandboxes/SERIAL/snapshots/NAME/ with a record, the data's one file, and in a full one the directory memory. A
+ * snapshot is whole by itself: it shares blocks, and the files of memory, with others, and needs nothing but its template's
+ * version. It comes into being under a name that begins with '.', is made durable, and is then renamed; what a crash leaves
+ * under such a name is removed at the next start.
+ * Rollback prepares new directories data.N and memory.N and then saves the record that names them (data.h, memory.h): a
  * crash leaves the old or the new.
  */
 #ifndef SBXFS_OPS_SNAPSHOT_H
@@ -31,23 +32,31 @@ struct snapshot {
 	char parent[NAME_MAX_LEN + 1]; /* [lock] the one that it was made after; "" none */
 	char template_pin[NAME_MAX_LEN + 1 + 13];
 	const struct volume_driver *store; /* of the data; NULL: none */
+	struct memory_saved memory;        /* of a full one */
 };
 
 /**
- * snapshot_create() - Keep the disk as it is at this moment, durably
- * @s: with the turn, in any lasting state; it goes on as it was
+ * snapshot_create() - Keep the disk, or disk and memory, as they are at this moment, durably
+ * @s: with the turn, in any lasting state, for a full one running, frozen or paused; it goes on as it was
  * @out: a line that says so when the guest could not be asked to hold its writes
- * Return: 0; -EEXIST; -ENOSPC; -EBADMSG its data is damaged; -ECANCELED; -ETIMEDOUT; -EIO. A failure leaves no trace.
+ * Return: 0; -EEXIST; -ENOSPC; -ENOTSUP its VMM cannot save; -EBADMSG its data is damaged; -ECANCELED; -ETIMEDOUT; -EIO. A failure
+ *         leaves no trace.
  */
-int snapshot_create(struct sbx *s, const char *name, const struct deadline *d, struct buf *out,
-		    struct err *e);
+int snapshot_create(struct sbx *s, const char *name, enum snapshot_kind kind,
+		    const struct deadline *d, struct buf *out, struct err *e);
 
 /**
- * snapshot_rollback() - Put a snapshot's disk in the place of the present one
- * @s: with the turn, created, stopped or in error with nothing held but its data
- * Return: 0; -ENOENT no such snapshot; -EINVAL disk_mb is less than its disk; -ENOSPC, -EIO, …: nothing has changed then.
+ * snapshot_rollback() - Put a snapshot's disk, of a full one its memory too, in the place of what there is
+ * @s:   with the turn, in any lasting state
+ * @out: console lines of a guest that did not go on
+ *
+ * To a disk: it is stopped afterwards, or created. To a full one: it goes on running if it was, and is paused otherwise.
+ * Return: 0; -ENOENT no such snapshot; -EINVAL disk_mb is less than its disk, or one of a disk and the state is not for that; -ENOTSUP its
+ *         memory is not for this host; -ENOSPC, -EIO, …: nothing has changed then. But one that ran may be paused, gone back and not gone
+ *         on, or in error.
  */
-int snapshot_rollback(struct sbx *s, const char *name, const struct deadline *d, struct err *e);
+int snapshot_rollback(struct sbx *s, const char *name, const struct deadline *d, struct buf *out,
+		      struct err *e);
 
 /* Remove one, durably. Its children get its parent. Return: 0; -ENOENT; -EBUSY it is being read; -EIO. Any thread. */
 int snapshot_delete(struct sbx *s, const char *name, struct err *e);

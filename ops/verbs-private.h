@@ -32,6 +32,7 @@ int run_snapshot_delete(struct verb_call *c, struct err *e);
 int run_snapshot_export(struct verb_call *c, struct err *e);
 int run_snapshot_import(struct verb_call *c, struct err *e);
 int run_snapshot_commit(struct verb_call *c, struct err *e);
+int run_clone(struct verb_call *c, struct err *e);
 
 /* verbs-config.c: set, unset and config */
 int run_change(struct verb_call *c, struct err *e);

@@ -112,7 +112,7 @@ static inline int disk_byte(void)
 static inline void create(const char *name, int result)
 {
 	struct err e = {0};
-	int r = snapshot_create(box, name, &never, NULL, &e);
+	int r = snapshot_create(box, name, SNAPSHOT_DISK, &never, NULL, &e);
 
 	if (r != result)
 		fail_msg("create %s: %d %s", name, r, e.text);
@@ -121,7 +121,7 @@ static inline void create(const char *name, int result)
 static inline void rollback(const char *name, int result)
 {
 	struct err e = {0};
-	int r = snapshot_rollback(box, name, &never, &e);
+	int r = snapshot_rollback(box, name, &never, NULL, &e);
 
 	if (r != result)
 		fail_msg("rollback %s: %d %s", name, r, e.text);

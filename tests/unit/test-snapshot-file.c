@@ -188,8 +188,8 @@ static void test_cancelled(void **state)
 	make_box("cancelled");
 	disk_write(1);
 	create("one", 0);
-	assert_int_equal(snapshot_create(box, "two", &d, NULL, &e), -ECANCELED);
-	assert_int_equal(snapshot_rollback(box, "one", &d, &e), -ECANCELED);
+	assert_int_equal(snapshot_create(box, "two", SNAPSHOT_DISK, &d, NULL, &e), -ECANCELED);
+	assert_int_equal(snapshot_rollback(box, "one", &d, NULL, &e), -ECANCELED);
 	assert_int_equal(snapshot_export(box, "one", file, &self, &d, &e), -ECANCELED);
 	assert_int_equal(stat(file, &st), -1);
 	assert_int_equal(export("one"), 0);

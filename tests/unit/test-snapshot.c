@@ -132,7 +132,7 @@ static void test_refused(void **state)
 	disk_write(1);
 	create("one", 0);
 	assert_int_equal(config_set(&box->config, "disk_mb", "4", NULL, &e), 0);
-	assert_int_equal(snapshot_rollback(box, "one", &never, &e), -EINVAL);
+	assert_int_equal(snapshot_rollback(box, "one", &never, NULL, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "set disk_mb=8 first"));
 	assert_int_equal(config_set(&box->config, "disk_mb", "16", NULL, &e), 0);
 	rollback("one", 0);
