@@ -3,9 +3,10 @@
  *
  * How it works: up() gives the namespace its name below /run/netns last. Until then a crash leaves nothing: only
  * the process holds the namespace, which takes both ends of the veth pair with it. With the name the slot
- * outlives the daemon. What is in a slot is in wire.c, how it goes in drop.c, what all share in host.c.
+ * outlives the daemon. What is in a slot is in wire.c, how it goes in drop.c, how connections end in drain.c, what all
+ * share in side.c.
  *
- * All changes are made one at a time, under the lock of host.c: the kernel has one lock over all links anyhow.
+ * All changes are made one at a time, under the lock of side.c: the kernel has one lock over all links anyhow.
  * A tap takes one opener: when the VMM has it still after a restart of the daemon, alive() leaves tap_fd at -1.
  */
 #include <errno.h>
@@ -15,6 +16,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
+#include "net/drain.h"
 #include "net/driver.h"
 #include "net/drop.h"
 #include "net/nft.h"
@@ -144,6 +147,7 @@ static bool netns_alive(struct slot *s)
 	struct space in = SPACE_NONE;
 	struct nlr_link link = {.index = 0};
 	struct net_side *h = NULL;
+	struct err e = {0};
 	char alias[ALIAS_SIZE];
 	AUTO_FD ns_fd = -1;
 	int rc = side_lock(&never, &h, NULL);
@@ -165,6 +169,10 @@ static bool netns_alive(struct slot *s)
 	if (rc == 0) {
 		s->netns_fd = steal_fd(&in.ns_fd);
 		s->tap_fd = steal_fd(&in.tap_fd);
+		/* Somebody may have been about to drain it when he ended. */
+		if (drain_undo_locked(s, &e) < 0)
+			log_warning("%s, ignoring: nobody can connect to network slot %u", e.text,
+				    s->index);
 	}
 	space_done(&in);
 	side_unlock(h);
@@ -180,17 +188,12 @@ static int netns_sweep(const char *instance, bool (*wanted)(uint32_t serial, voi
 
 static int netns_drain(const struct slot *s, const struct deadline *d, struct err *e)
 {
-	(void)s;
-	(void)d;
-	(void)e;
-	return 0;
+	return rc_up(drain_begin(s, d, e), e);
 }
 
 static int netns_undrain(const struct slot *s, struct err *e)
 {
-	(void)s;
-	(void)e;
-	return 0;
+	return rc_up(drain_undo(s, e), e);
 }
 
 const struct slot_driver slot_netns = {

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* net/nl.c - links, addresses, routes and neighbours; the only file that knows libnl
+/* net/nl.c - links, addresses, routes and neighbours
  *
- * How it works: the messages are put together here with libnl's attribute functions, and the kernel's own errno
- * is taken from its answer (libnl's codes lose some of them). Every request ends with an acknowledgement
- * or the end of a dump, which the kernel queues before sendmsg() returns, so nothing here waits for others
- * except for the kernel's lock over all links.
+ * How it works: nl-talk.c carries what is put together here. Nothing waits for others except for the kernel's lock
+ * over all links.
  */
 #include "net/nl.h"
 
@@ -17,14 +15,13 @@
 #include <linux/veth.h>
 #include <net/if.h>
 #include <netlink/attr.h>
-#include <netlink/errno.h>
 #include <netlink/msg.h>
-#include <netlink/netlink.h>
 #include <netlink/socket.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "net/nl-talk.h"
 #include "net/pool.h"
 
 struct nlr {
@@ -35,22 +32,6 @@ enum {
 	DUMP_TRIES = 10, /* a dump that changes meanwhile is begun again this often */
 };
 
-/* A request under construction; a failed append makes the call fail with -ENOMEM. */
-struct req {
-	struct nl_msg *msg;
-	bool failed;
-};
-
-typedef void (*reply_fn)(struct nlmsghdr *h, void *arg);
-
-/* What the callbacks of one exchange share. */
-struct talk {
-	reply_fn reply;
-	void *arg;
-	int error; /* negative errno, as the kernel said */
-	bool is_over;
-};
-
 int nlr_open(struct nlr **ret, struct err *e)
 {
 	AUTO_FREE struct nlr *n = calloc(1, sizeof(*n));
@@ -58,14 +39,9 @@ int nlr_open(struct nlr **ret, struct err *e)
 
 	if (!n)
 		return err_set(e, ENOMEM, "no memory for a netlink connection");
-	n->sock = nl_socket_alloc();
-	if (!n->sock)
-		return err_set(e, ENOMEM, "no memory for a netlink connection");
-	rc = nl_connect(n->sock, NETLINK_ROUTE);
-	if (rc < 0) {
-		nl_socket_free(n->sock);
-		return err_set(e, EIO, "cannot open route netlink: %s", nl_geterror(rc));
-	}
+	rc = req_open(NETLINK_ROUTE, &n->sock, e);
+	if (rc < 0)
+		return rc;
 	*ret = steal_ptr(&n);
 	return 0;
 }
@@ -76,114 +52,6 @@ void nlr_close(struct nlr *n)
 		return;
 	nl_socket_free(n->sock);
 	free(n);
-}
-
-static struct req req_begin(int type, int flags, void *head, size_t head_len)
-{
-	struct req r = {.msg = nlmsg_alloc_simple(type, flags | NLM_F_REQUEST)};
-
-	r.failed = !r.msg || nlmsg_append(r.msg, head, head_len, NLMSG_ALIGNTO) < 0;
-	return r;
-}
-
-static void req_put(struct req *r, int attr, const void *data, size_t len)
-{
-	if (!r->failed)
-		r->failed = nla_put(r->msg, attr, (int)len, data) < 0;
-}
-
-static void req_put_text(struct req *r, int attr, const char *text)
-{
-	req_put(r, attr, text, strlen(text) + 1);
-}
-
-static void req_put_u32(struct req *r, int attr, uint32_t value)
-{
-	req_put(r, attr, &value, sizeof(value));
-}
-
-static void req_put_addr(struct req *r, int attr, uint32_t addr)
-{
-	req_put_u32(r, attr, htonl(addr));
-}
-
-static struct nlattr *req_nest(struct req *r, int attr)
-{
-	struct nlattr *nest = r->failed ? NULL : nla_nest_start(r->msg, attr);
-
-	r->failed = r->failed || !nest;
-	return nest;
-}
-
-static void req_nest_end(struct req *r, struct nlattr *nest)
-{
-	if (!r->failed)
-		(void)nla_nest_end(r->msg, nest); /* fails only for an empty nest; none is */
-}
-
-static int on_reply(struct nl_msg *msg, void *arg)
-{
-	struct talk *t = arg;
-
-	if (t->reply)
-		t->reply(nlmsg_hdr(msg), t->arg);
-	return NL_OK;
-}
-
-static int on_end(struct nl_msg *msg, void *arg)
-{
-	struct talk *t = arg;
-
-	(void)msg;
-	t->is_over = true;
-	return NL_STOP;
-}
-
-static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *arg)
-{
-	struct talk *t = arg;
-
-	(void)from;
-	t->error = error->error;
-	t->is_over = true;
-	return NL_STOP;
-}
-
-static int talk_receive(struct nlr *n, struct talk *t)
-{
-	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
-	int rc = 0;
-
-	if (!cb)
-		return -ENOMEM;
-	/* These can only fail for a kind out of range. */
-	(void)nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_reply, t);
-	(void)nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_end, t);
-	(void)nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, on_end, t);
-	(void)nl_cb_err(cb, NL_CB_CUSTOM, on_error, t);
-	while (!t->is_over && rc >= 0)
-		rc = nl_recvmsgs(n->sock, cb);
-	nl_cb_put(cb);
-	if (t->error)
-		return t->error;
-	if (rc == -NLE_DUMP_INTR)
-		return -EAGAIN;
-	return rc < 0 && !t->is_over ? -EIO : 0;
-}
-
-/* Send the request and take all of its answer. Consumes @r. Return: 0; the kernel's negative errno. */
-static int req_run(struct nlr *n, struct req *r, reply_fn reply, void *arg)
-{
-	struct talk t = {.reply = reply, .arg = arg};
-	int rc = r->failed ? -ENOMEM : 0;
-
-	if (rc == 0 && nl_send_auto(n->sock, r->msg) < 0)
-		rc = -EIO;
-	if (rc == 0)
-		rc = talk_receive(n, &t);
-	if (r->msg)
-		nlmsg_free(r->msg);
-	return rc;
 }
 
 /* Dump; @reply may see an entry twice, when the kernel's list changed and it is begun again. */
@@ -200,7 +68,7 @@ static int dump(struct nlr *n, int type, int family, reply_fn reply, void *arg)
 		size_t len = type == RTM_GETROUTE ? sizeof(head.route) : sizeof(head.link);
 		struct req r = req_begin(type, NLM_F_DUMP, &head, len);
 
-		rc = req_run(n, &r, reply, arg);
+		rc = req_run(n->sock, &r, reply, arg);
 	}
 	return rc;
 }
@@ -230,7 +98,7 @@ int nlr_veth_add(struct nlr *n, const struct nlr_veth_end *here, const struct nl
 	req_nest_end(&r, peer);
 	req_nest_end(&r, data);
 	req_nest_end(&r, info);
-	rc = req_run(n, &r, NULL, NULL);
+	rc = req_run(n->sock, &r, NULL, NULL);
 	return rc < 0 ? err_sys(e, -rc, "cannot make the veth pair %s", here->name) : 0;
 }
 
@@ -247,7 +115,7 @@ int nlr_link_up(struct nlr *n, int index, const char *alias, const uint8_t *mac,
 	req_put(&r, IFLA_IFALIAS, alias, strlen(alias));
 	if (mac)
 		req_put(&r, IFLA_ADDRESS, mac, MAC_LEN);
-	rc = req_run(n, &r, NULL, NULL);
+	rc = req_run(n->sock, &r, NULL, NULL);
 	return rc < 0 ? err_sys(e, -rc, "cannot take up the link of %s", alias) : 0;
 }
 
@@ -283,7 +151,7 @@ int nlr_link_get(struct nlr *n, const char *name, struct nlr_link *ret, struct e
 	int rc = 0;
 
 	req_put_text(&r, IFLA_IFNAME, name);
-	rc = req_run(n, &r, on_link_get, &link);
+	rc = req_run(n->sock, &r, on_link_get, &link);
 	if (rc == 0 && link.index == 0)
 		rc = -EIO;
 	if (rc < 0)
@@ -296,7 +164,7 @@ int nlr_link_delete(struct nlr *n, int index, struct err *e)
 {
 	struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = index};
 	struct req r = req_begin(RTM_DELLINK, NLM_F_ACK, &head, sizeof(head));
-	int rc = req_run(n, &r, NULL, NULL);
+	int rc = req_run(n->sock, &r, NULL, NULL);
 
 	return rc < 0 && rc != -ENODEV ? err_sys(e, -rc, "cannot delete link %d", index) : 0;
 }
@@ -336,7 +204,7 @@ int nlr_addr_add(struct nlr *n, int index, uint32_t addr, unsigned prefix, struc
 
 	req_put_addr(&r, IFA_LOCAL, addr);
 	req_put_addr(&r, IFA_ADDRESS, addr);
-	rc = req_run(n, &r, NULL, NULL);
+	rc = req_run(n->sock, &r, NULL, NULL);
 	return rc < 0 ? err_sys(e, -rc, "cannot add the address %s", addr_text(addr, text)) : 0;
 }
 
@@ -365,7 +233,7 @@ static struct req route_req(int type, int flags, const struct nlr_route *r)
 int nlr_route_add(struct nlr *n, const struct nlr_route *r, struct err *e)
 {
 	struct req q = route_req(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, r);
-	int rc = req_run(n, &q, NULL, NULL);
+	int rc = req_run(n->sock, &q, NULL, NULL);
 	char text[SLOT_ADDR_SIZE];
 
 	return rc < 0 ? err_sys(e, -rc, "cannot add the route to %s/%u", addr_text(r->dst, text),
@@ -376,7 +244,7 @@ int nlr_route_add(struct nlr *n, const struct nlr_route *r, struct err *e)
 int nlr_route_delete(struct nlr *n, const struct nlr_route *r, struct err *e)
 {
 	struct req q = route_req(RTM_DELROUTE, 0, r);
-	int rc = req_run(n, &q, NULL, NULL);
+	int rc = req_run(n->sock, &q, NULL, NULL);
 	char text[SLOT_ADDR_SIZE];
 
 	if (rc == 0 || rc == -ESRCH)
@@ -455,7 +323,7 @@ int nlr_neigh_add(struct nlr *n, int index, uint32_t addr, const uint8_t *mac, s
 
 	req_put_addr(&r, NDA_DST, addr);
 	req_put(&r, NDA_LLADDR, mac, MAC_LEN);
-	rc = req_run(n, &r, NULL, NULL);
+	rc = req_run(n->sock, &r, NULL, NULL);
 	return rc < 0 ? err_sys(e, -rc, "cannot add the neighbour %s", addr_text(addr, text)) : 0;
 }
 

@@ -39,6 +39,8 @@ struct visit {
 	int (*fn)(struct visit *v);
 	struct space *s;
 	const char *alias;
+	int (*call)(void *arg, struct err *e); /* of space_run() */
+	void *arg;
 	struct err *e;
 	int rc;
 };
@@ -155,6 +157,21 @@ int space_enter(int ns_fd, const char *alias, struct space *ret, struct err *e)
 	else
 		*ret = s;
 	return rc;
+}
+
+static int visit_call(struct visit *v)
+{
+	if (setns(v->s->ns_fd, CLONE_NEWNET) < 0)
+		return err_sys(v->e, errno, "cannot enter a network namespace");
+	return v->call(v->arg, v->e);
+}
+
+int space_run(int ns_fd, int (*fn)(void *arg, struct err *e), void *arg, struct err *e)
+{
+	struct space s = {.ns_fd = ns_fd, .tap_fd = -1};
+	struct visit v = {.fn = visit_call, .s = &s, .call = fn, .arg = arg, .e = e};
+
+	return visit_run(&v);
 }
 
 void space_done(struct space *s)

@@ -39,6 +39,9 @@ int space_make(struct space *ret, struct err *e);
  */
 int space_enter(int ns_fd, const char *alias, struct space *ret, struct err *e);
 
+/* Call @fn in a thread that is in the namespace: what it opens there works there, in any thread. Return: what @fn returned; negative errno. */
+int space_run(int ns_fd, int (*fn)(void *arg, struct err *e), void *arg, struct err *e);
+
 /* Closes what is open; takes SPACE_NONE. */
 void space_done(struct space *s);
 

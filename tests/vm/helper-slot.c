@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* tests/vm/helper-slot.c - makes netns slots on command and plays the guest in them; for cases/slot-netns.sh
+/* tests/vm/helper-slot.c - makes netns slots on command and plays the guest in them; for cases/slot-netns.sh and drain.sh
  *
  * Commands come on stdin, a line each, and each is answered with one line, "ok …" or "err …". A guest is a
  * thread on the tap that answers ARP and ping; what it is told to send goes through the tap as well. With
@@ -26,36 +26,16 @@
 #include "base/log.h"
 #include "net/driver.h"
 #include "net/pool.h"
+#include "tests/vm/slot-guest.h"
 
 enum {
 	SLOTS_MAX = 64,
-	WAIT_MS = 700,    /* for an answer that must not come, or must */
-	VNET_LEN = 10,    /* of struct virtio_net_hdr before each frame */
-	FRAME_MAX = 2048, /* no jumbo frames here */
-	UDP_PORT = 7001,  /* the guest's own port */
+	WAIT_MS = 700,   /* for an answer that must not come, or must */
+	UDP_PORT = 7001, /* the guest's own port */
 	PING_ID = 0x5b5b,
 };
 
-/* From the frame's first byte behind the virtio header; packed by nature, all members aligned to two bytes. */
-struct frame {
-	uint8_t to[6], from[6];
-	uint16_t type;
-	uint8_t body[FRAME_MAX];
-} __attribute__((packed));
-
-struct guest {
-	struct slot slot;
-	bool is_up;
-	pthread_t thread;
-	int stop_fd;  /* -1: no thread */
-	int heard_fd; /* counts answers to what the guest has sent */
-	char heard[64];
-};
-
 static struct guest guests[SLOTS_MAX];
-static const uint8_t guest_mac[] = {0x02, 0xfc, 0, 0, 0, 5};
-static const uint8_t tap_mac[] = {0x02, 0xfc, 0, 0, 0, 6};
-static const uint32_t guest_addr = 0xa9fe0015;
 static char instance[8] = "test";
 
 static int64_t now_us(void)
@@ -64,133 +44,6 @@ static int64_t now_us(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static uint16_t sum16(const void *data, size_t len)
-{
-	const uint8_t *p = data;
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i < len; i++)
-		sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return htons((uint16_t)~sum);
-}
-
-static void frame_send(int tap_fd, struct frame *f, const uint8_t *to, uint16_t type, size_t len)
-{
-	uint8_t out[VNET_LEN + sizeof(*f)] = {0};
-
-	memcpy(f->to, to, 6);
-	memcpy(f->from, guest_mac, 6);
-	f->type = htons(type);
-	memcpy(out + VNET_LEN, f, 14 + len);
-	if (write(tap_fd, out, VNET_LEN + 14 + len) < 0)
-		(void)fprintf(stderr, "# tap: %s\n", strerrordesc_np(errno));
-}
-
-static void ip_send(int tap_fd, uint32_t to, uint8_t protocol, const void *data, size_t len)
-{
-	struct frame f = {.type = 0};
-	struct iphdr ip = {.version = 4,
-			   .ihl = 5,
-			   .ttl = 64,
-			   .protocol = protocol,
-			   .tot_len = htons((uint16_t)(sizeof(ip) + len)),
-			   .saddr = htonl(guest_addr),
-			   .daddr = htonl(to)};
-
-	ip.check = sum16(&ip, sizeof(ip));
-	memcpy(f.body, &ip, sizeof(ip));
-	memcpy(f.body + sizeof(ip), data, len);
-	frame_send(tap_fd, &f, tap_mac, ETH_P_IP, sizeof(ip) + len);
-}
-
-static void heard(struct guest *g, const void *text, size_t len)
-{
-	uint64_t one = 1;
-
-	(void)snprintf(g->heard, sizeof(g->heard), "%.*s", (int)len, (const char *)text);
-	if (write(g->heard_fd, &one, sizeof(one)) < 0)
-		(void)fprintf(stderr, "# eventfd: %s\n", strerrordesc_np(errno));
-}
-
-static void got_arp(struct guest *g, struct frame *f)
-{
-	uint8_t *b = f->body;
-	uint32_t wanted = htonl(guest_addr);
-
-	if (b[7] != 1 || memcmp(b + 24, &wanted, 4) != 0)
-		return;
-	b[7] = 2;
-	memcpy(b + 18, b + 8, 10); /* the asker becomes the target */
-	memcpy(b + 8, guest_mac, 6);
-	memcpy(b + 14, &wanted, 4);
-	frame_send(g->slot.tap_fd, f, f->from, ETH_P_ARP, 28);
-}
-
-static void got_ip(struct guest *g, struct frame *f)
-{
-	struct iphdr ip;
-	struct icmphdr icmp;
-	size_t len = 0;
-	size_t head = 0;
-
-	memcpy(&ip, f->body, sizeof(ip));
-	head = (size_t)ip.ihl * 4;
-	len = ntohs(ip.tot_len) - head;
-	memcpy(&icmp, f->body + head, sizeof(icmp));
-	if (ntohl(ip.daddr) != guest_addr || len < sizeof(icmp) || len > FRAME_MAX - head)
-		return;
-	if (ip.protocol == IPPROTO_UDP) {
-		heard(g, f->body + head + 8, len - 8);
-	} else if (ip.protocol == IPPROTO_ICMP && icmp.type == ICMP_ECHOREPLY) {
-		heard(g, "reply", 5);
-	} else if (ip.protocol == IPPROTO_ICMP && icmp.type == ICMP_ECHO) {
-		icmp.type = ICMP_ECHOREPLY;
-		icmp.checksum = 0;
-		memcpy(f->body + head, &icmp, sizeof(icmp));
-		icmp.checksum = sum16(f->body + head, len);
-		memcpy(f->body + head, &icmp, sizeof(icmp));
-		ip_send(g->slot.tap_fd, ntohl(ip.saddr), IPPROTO_ICMP, f->body + head, len);
-	}
-}
-
-static void *guest_thread(void *arg)
-{
-	struct guest *g = arg;
-	uint8_t in[VNET_LEN + sizeof(struct frame)];
-	struct frame f;
-
-	for (;;) {
-		struct pollfd p[] = {{.fd = g->slot.tap_fd, .events = POLLIN},
-				     {.fd = g->stop_fd, .events = POLLIN}};
-		ssize_t got = 0;
-
-		if (poll(p, 2, -1) < 0 || p[1].revents)
-			return NULL;
-		got = read(g->slot.tap_fd, in, sizeof(in));
-		if (got < VNET_LEN + 14)
-			continue;
-		memcpy(&f, in + VNET_LEN, (size_t)got - VNET_LEN);
-		if (f.type == htons(ETH_P_ARP))
-			got_arp(g, &f);
-		else if (f.type == htons(ETH_P_IP))
-			got_ip(g, &f);
-	}
-}
-
-static void guest_stop(struct guest *g)
-{
-	uint64_t one = 1;
-
-	if (g->stop_fd < 0)
-		return;
-	if (write(g->stop_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
-		(void)pthread_join(g->thread, NULL); /* it is ours and joined once */
-	fd_close(steal_fd(&g->stop_fd));
-	fd_close(steal_fd(&g->heard_fd));
 }
 
 __attribute__((format(printf, 1, 2))) static int answer(const char *fmt, ...)
@@ -346,6 +199,46 @@ static int cmd_guest(char **w)
 	return answer("ok");
 }
 
+/* guestns SERIAL PATH: the guest is the namespace there, whose eth0 is made. */
+static int cmd_guestns(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct err e = {.code = 0};
+
+	if (!g || g->slot.tap_fd < 0)
+		return answer("err no such slot, or no tap");
+	g->stop_fd = eventfd(0, EFD_CLOEXEC);
+	g->heard_fd = -1;
+	g->is_wired = true;
+	g->wire.stop_fd = g->stop_fd;
+	return wire_start(&g->wire, g->slot.tap_fd, w[2], &e) < 0 ? failed(&e) : answer("ok");
+}
+
+/* drain SERIAL MS, undrain SERIAL */
+static int cmd_drain(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct deadline d = deadline_in(number(w[2]), -1);
+	struct err e = {.code = 0};
+	int64_t start = now_us();
+
+	if (!g)
+		return answer("err no such slot");
+	return slot_netns.drain(&g->slot, &d, &e) < 0
+		       ? failed(&e)
+		       : answer("ok %lld", (long long)(now_us() - start));
+}
+
+static int cmd_undrain(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct err e = {.code = 0};
+
+	if (!g)
+		return answer("err no such slot");
+	return slot_netns.undrain(&g->slot, &e) < 0 ? failed(&e) : answer("ok");
+}
+
 /* guestsend SERIAL ADDR [PORT]: a ping, or with a port a datagram; waits for what comes back. */
 static int cmd_guestsend(char **w)
 {
@@ -452,6 +345,9 @@ static const struct {
 	{ "alive", cmd_alive, 3 },
 	{ "sweep", cmd_sweep, 1 },
 	{ "guest", cmd_guest, 2 },
+	{ "guestns", cmd_guestns, 3 },
+	{ "drain", cmd_drain, 3 },
+	{ "undrain", cmd_undrain, 2 },
 	{ "guestsend", cmd_guestsend, 3 },
 	{ "send", cmd_send, 2 },
 	{ "listen", cmd_listen, 2 },

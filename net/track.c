@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* net/track.c - the TCP connections that pass a network namespace
+ *
+ * How it works: the kernel tells of changes only for connections that began when somebody listened already, so there is nothing
+ * to wait for: the list is asked for again. It is that of one namespace, and short.
+ */
+#include "net/track.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <netinet/in.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+#include <netlink/socket.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "net/nl-talk.h"
+
+struct track {
+	struct nl_sock *sock;
+};
+
+enum {
+	LIST_TRIES = 10, /* a list that changes meanwhile is begun again this often */
+};
+
+int track_open(struct track **ret, struct err *e)
+{
+	AUTO_FREE struct track *t = calloc(1, sizeof(*t));
+	int rc;
+
+	if (!t)
+		return err_set(e, ENOMEM, "no memory for a netlink connection");
+	rc = req_open(NETLINK_NETFILTER, &t->sock, e);
+	if (rc == 0)
+		*ret = steal_ptr(&t);
+	return rc;
+}
+
+void track_close(struct track *t)
+{
+	if (!t)
+		return;
+	nl_socket_free(t->sock);
+	free(t);
+}
+
+static struct req begin(int what, int flags)
+{
+	struct nfgenmsg head = {.nfgen_family = AF_INET, .version = NFNETLINK_V0};
+
+	return req_begin(NFNL_SUBSYS_CTNETLINK << 8 | what, flags, &head, sizeof(head));
+}
+
+/* Return: is it TCP over IPv4, and @ret filled? */
+static bool parse_way(struct nlattr *tuple, struct track_way *ret)
+{
+	struct nlattr *a[CTA_TUPLE_MAX + 1], *ip[CTA_IP_MAX + 1], *proto[CTA_PROTO_MAX + 1];
+
+	if (!tuple || nla_parse_nested(a, CTA_TUPLE_MAX, tuple, NULL) < 0 || !a[CTA_TUPLE_IP] ||
+	    !a[CTA_TUPLE_PROTO] || nla_parse_nested(ip, CTA_IP_MAX, a[CTA_TUPLE_IP], NULL) < 0 ||
+	    nla_parse_nested(proto, CTA_PROTO_MAX, a[CTA_TUPLE_PROTO], NULL) < 0)
+		return false;
+	if (!ip[CTA_IP_V4_SRC] || !ip[CTA_IP_V4_DST] || !proto[CTA_PROTO_NUM] ||
+	    nla_get_u8(proto[CTA_PROTO_NUM]) != IPPROTO_TCP || !proto[CTA_PROTO_SRC_PORT] ||
+	    !proto[CTA_PROTO_DST_PORT])
+		return false;
+	*ret = (struct track_way){.from = ntohl(nla_get_u32(ip[CTA_IP_V4_SRC])),
+				  .to = ntohl(nla_get_u32(ip[CTA_IP_V4_DST])),
+				  .from_port = ntohs(nla_get_u16(proto[CTA_PROTO_SRC_PORT])),
+				  .to_port = ntohs(nla_get_u16(proto[CTA_PROTO_DST_PORT]))};
+	return true;
+}
+
+static bool lives(struct nlattr *info)
+{
+	struct nlattr *a[CTA_PROTOINFO_MAX + 1], *tcp[CTA_PROTOINFO_TCP_MAX + 1];
+
+	if (!info || nla_parse_nested(a, CTA_PROTOINFO_MAX, info, NULL) < 0 ||
+	    !a[CTA_PROTOINFO_TCP] ||
+	    nla_parse_nested(tcp, CTA_PROTOINFO_TCP_MAX, a[CTA_PROTOINFO_TCP], NULL) < 0 ||
+	    !tcp[CTA_PROTOINFO_TCP_STATE])
+		return false;
+	switch (nla_get_u8(tcp[CTA_PROTOINFO_TCP_STATE])) {
+	case TCP_CONNTRACK_SYN_RECV:
+	case TCP_CONNTRACK_ESTABLISHED:
+	case TCP_CONNTRACK_FIN_WAIT:
+	case TCP_CONNTRACK_CLOSE_WAIT:
+	case TCP_CONNTRACK_LAST_ACK:
+		return true;
+	default:
+		return false;
+	}
+}
+
+struct list_arg {
+	void (*fn)(const struct track_conn *c, void *arg);
+	void *arg;
+};
+
+static void on_entry(struct nlmsghdr *h, void *arg)
+{
+	const struct list_arg *l = arg;
+	struct nlattr *a[CTA_MAX + 1];
+	struct track_conn c;
+
+	if (nlmsg_parse(h, sizeof(struct nfgenmsg), a, CTA_MAX, NULL) < 0)
+		return;
+	if (parse_way(a[CTA_TUPLE_ORIG], &c.there) && parse_way(a[CTA_TUPLE_REPLY], &c.back) &&
+	    lives(a[CTA_PROTOINFO]))
+		l->fn(&c, l->arg);
+}
+
+static void on_stats(struct nlmsghdr *h, void *arg)
+{
+	struct nlattr *a[CTA_STATS_GLOBAL_MAX + 1];
+
+	if (nlmsg_parse(h, sizeof(struct nfgenmsg), a, CTA_STATS_GLOBAL_MAX, NULL) == 0 &&
+	    a[CTA_STATS_GLOBAL_ENTRIES])
+		*(uint32_t *)arg = ntohl(nla_get_u32(a[CTA_STATS_GLOBAL_ENTRIES]));
+}
+
+/* The list is looked for among those of all namespaces, which takes milliseconds; their number is known at once. */
+static bool is_empty(struct track *t)
+{
+	struct req r = begin(IPCTNL_MSG_CT_GET_STATS, NLM_F_ACK);
+	uint32_t count = UINT32_MAX;
+
+	return req_run(t->sock, &r, on_stats, &count) == 0 && count == 0;
+}
+
+int track_list(struct track *t, void (*fn)(const struct track_conn *c, void *arg), void *arg,
+	       struct err *e)
+{
+	struct list_arg l = {.fn = fn, .arg = arg};
+	int rc = is_empty(t) ? 0 : -EAGAIN;
+
+	for (int i = 0; i < LIST_TRIES && rc == -EAGAIN; i++) {
+		struct req r = begin(IPCTNL_MSG_CT_GET, NLM_F_DUMP);
+
+		rc = req_run(t->sock, &r, on_entry, &l);
+	}
+	if (rc == -EINVAL || rc == -EOPNOTSUPP)
+		return err_set(e, ENOTSUP,
+			       "the kernel does not tell of connections (is its module "
+			       "nf_conntrack_netlink there?)");
+	return rc < 0 ? err_sys(e, -rc, "cannot list the connections") : 0;
+}
+
+int track_delete(struct track *t, const struct track_conn *c, struct err *e)
+{
+	struct req r = begin(IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
+	const uint16_t from_port = htons(c->there.from_port), to_port = htons(c->there.to_port);
+	const uint8_t tcp = IPPROTO_TCP;
+	struct nlattr *tuple = req_nest(&r, CTA_TUPLE_ORIG);
+	struct nlattr *part = req_nest(&r, CTA_TUPLE_IP);
+	int rc;
+
+	req_put_addr(&r, CTA_IP_V4_SRC, c->there.from);
+	req_put_addr(&r, CTA_IP_V4_DST, c->there.to);
+	req_nest_end(&r, part);
+	part = req_nest(&r, CTA_TUPLE_PROTO);
+	req_put(&r, CTA_PROTO_NUM, &tcp, sizeof(tcp));
+	req_put(&r, CTA_PROTO_SRC_PORT, &from_port, sizeof(from_port));
+	req_put(&r, CTA_PROTO_DST_PORT, &to_port, sizeof(to_port));
+	req_nest_end(&r, part);
+	req_nest_end(&r, tuple);
+	rc = req_run(t->sock, &r, NULL, NULL);
+	return rc < 0 && rc != -ENOENT ? err_sys(e, -rc, "cannot forget a connection") : 0;
+}

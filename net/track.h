@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* net/track.h - the TCP connections that pass a network namespace, as its connection tracking knows them */
+#ifndef SBXFS_NET_TRACK_H
+#define SBXFS_NET_TRACK_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct track;
+
+/* In the calling thread's namespace, whatever thread uses it. Return: 0 and @ret; -EIO. track_close() takes NULL. */
+int track_open(struct track **ret, struct err *e);
+void track_close(struct track *t);
+
+/* One way of a connection, as it comes in: before what is translated on its way out. Host byte order. */
+struct track_way {
+	uint32_t from, to;
+	uint16_t from_port, to_port;
+};
+
+struct track_conn {
+	struct track_way there, back; /* of who began it, and of the answers */
+};
+
+/**
+ * track_list() - Call @fn for each connection that has been answered and not ended yet
+ * Return: 0; -ENOTSUP a kernel without it; another negative errno. One may be told of twice when the list changes meanwhile.
+ */
+int track_list(struct track *t, void (*fn)(const struct track_conn *c, void *arg), void *arg,
+	       struct err *e);
+
+/* Forget it. Return: 0, also when it was gone; negative errno. */
+int track_delete(struct track *t, const struct track_conn *c, struct err *e);
+
+#endif
