@@ -179,17 +179,13 @@ static int check_stands(struct vm *vm, const struct deadline *d, struct err *e)
 static int save_state_to(struct vm *vm, int fd, const struct deadline *d, struct err *e)
 {
 	bool ignore_shared = strcmp(vm->runs.memory, QEMU_MEMORY_FILE) == 0;
-	struct json_object *args;
 	int r = check_stands(vm, d, e);
 
 	if (r == 0)
 		r = qemu_migration_prepare(vm, ignore_shared, d, e);
 	if (r < 0)
 		return r;
-	args = text_args("fdname", FD_NAME);
-	if (!args)
-		return no_memory(e);
-	r = qmp_call_fd(&vm->qmp, "getfd", args, fd, d, NULL, e);
+	r = qmp_give_fd(&vm->qmp, FD_NAME, fd, d, e);
 	if (r < 0)
 		return r;
 	r = qemu_migration_run(vm, "migrate", "fd:" FD_NAME, d, e);

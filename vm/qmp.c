@@ -28,6 +28,7 @@ void qmp_init(struct qmp *q, int fd, int pidfd)
 	memset(q, 0, sizeof(*q));
 	q->fd = fd;
 	q->pidfd = pidfd;
+	q->pass = -1;
 }
 
 void qmp_done(struct qmp *q)
@@ -216,13 +217,13 @@ static ssize_t send_some(int fd, const char *text, size_t len, int pass)
 }
 
 /* Return: 0; negative errno. A command that went out by half breaks the connection. */
-static int send_all(struct qmp *q, const char *text, size_t len, int pass, const struct deadline *d,
+static int send_all(struct qmp *q, const char *text, size_t len, const struct deadline *d,
 		    struct err *e)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = send_some(q->fd, text + done, len - done, done == 0 ? pass : -1);
+		ssize_t n = send_some(q->fd, text + done, len - done, done == 0 ? q->pass : -1);
 		int r = 0;
 
 		if (n >= 0)
@@ -239,7 +240,7 @@ static int send_all(struct qmp *q, const char *text, size_t len, int pass, const
 	return 0;
 }
 
-static int send_command(struct qmp *q, const char *command, struct json_object *args, int pass,
+static int send_command(struct qmp *q, const char *command, struct json_object *args,
 			const struct deadline *d, struct err *e)
 {
 	AUTO_JSON owned = args;
@@ -257,7 +258,7 @@ static int send_command(struct qmp *q, const char *command, struct json_object *
 	buf_addc(&text, '\n');
 	if (buf_error(&text) < 0)
 		return err_set(e, ENOMEM, "no memory for a command to QEMU");
-	return send_all(q, buf_text(&text), text.len, pass, d, e);
+	return send_all(q, buf_text(&text), text.len, d, e);
 }
 
 int qmp_greet(struct qmp *q, const struct deadline *d, struct err *e)
@@ -278,19 +279,13 @@ int qmp_greet(struct qmp *q, const struct deadline *d, struct err *e)
 int qmp_call(struct qmp *q, const char *command, struct json_object *args, const struct deadline *d,
 	     struct json_object **ret, struct err *e)
 {
-	return qmp_call_fd(q, command, args, -1, d, ret, e);
-}
-
-int qmp_call_fd(struct qmp *q, const char *command, struct json_object *args, int fd,
-		const struct deadline *d, struct json_object **ret, struct err *e)
-{
 	int r;
 
 	if (q->fd < 0) {
 		json_object_put(args);
 		return err_set(e, EIO, "there is no connection to QEMU any more");
 	}
-	r = send_command(q, command, args, fd, d, e);
+	r = send_command(q, command, args, d, e);
 	while (r == 0) {
 		AUTO_JSON reply = NULL;
 
@@ -304,6 +299,21 @@ int qmp_call_fd(struct qmp *q, const char *command, struct json_object *args, in
 			*ret = steal_ptr(&reply);
 		return 0;
 	}
+	return r;
+}
+
+int qmp_give_fd(struct qmp *q, const char *name, int fd, const struct deadline *d, struct err *e)
+{
+	struct json_object *args = json_object_new_object();
+	int r;
+
+	if (!args || json_add_text(args, "fdname", name) < 0) {
+		json_object_put(args);
+		return err_set(e, ENOMEM, "no memory for a command to QEMU");
+	}
+	q->pass = fd;
+	r = qmp_call(q, "getfd", args, d, NULL, e);
+	q->pass = -1;
 	return r;
 }
 

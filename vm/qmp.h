@@ -25,6 +25,7 @@ struct qmp {
 	void (*event)(void *arg, const char *name, struct json_object *message);
 	void *arg;
 	int64_t last_id; /* of the last command */
+	int pass;        /* goes along with the next command; -1: nothing; borrowed */
 	char *data;      /* bytes [start, end) are not yet used; owned */
 	size_t start, end, room;
 	size_t scanned; /* no newline in [start, start + scanned) */
@@ -52,9 +53,8 @@ int qmp_greet(struct qmp *q, const struct deadline *d, struct err *e);
 int qmp_call(struct qmp *q, const char *command, struct json_object *args, const struct deadline *d,
 	     struct json_object **ret, struct err *e);
 
-/* The same, and @fd goes along with it for QEMU to take; borrowed, -1: none. */
-int qmp_call_fd(struct qmp *q, const char *command, struct json_object *args, int fd,
-		const struct deadline *d, struct json_object **ret, struct err *e);
+/* Hand an open file over, which commands then know by @name; borrowed. Return: as of qmp_call(). */
+int qmp_give_fd(struct qmp *q, const char *name, int fd, const struct deadline *d, struct err *e);
 
 /* Wait until an event was handed on. Return: 0; -ETIMEDOUT; -ECANCELED; -EIO QEMU ended or talks nonsense. */
 int qmp_await(struct qmp *q, const struct deadline *d, struct err *e);

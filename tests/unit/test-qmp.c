@@ -209,10 +209,11 @@ static void test_passed_fd(void **state)
 
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	say(p, "{\"return\":{},\"id\":1}\n");
-	assert_int_equal(qmp_call_fd(&p->qmp, "getfd", NULL, ends[1], &d, NULL, NULL), 0);
+	assert_int_equal(qmp_give_fd(&p->qmp, "a", ends[1], &d, NULL), 0);
 	fd_close(ends[1]);
 	assert_true(recvmsg(p->peer, &message, MSG_CMSG_CLOEXEC) > 0);
-	assert_string_equal(sent, "{\"execute\":\"getfd\",\"id\":1}\n");
+	assert_string_equal(sent,
+			    "{\"execute\":\"getfd\",\"id\":1,\"arguments\":{\"fdname\":\"a\"}}\n");
 	assert_int_equal(message.msg_controllen, CMSG_SPACE(sizeof(int)));
 	c = &control.align;
 	assert_int_equal(c->cmsg_type, SCM_RIGHTS);
