@@ -44,8 +44,9 @@ enum {
 struct down {
 	enum sbx_state before;
 	bool drained, shrunk;
-	bool stands; /* the vCPUs, or perhaps */
-	bool unsure; /* perhaps the record on disk names the memory, though saving it failed */
+	uint64_t used; /* bytes of its memory; all of it when nobody knows */
+	bool stands;   /* the vCPUs, or perhaps */
+	bool unsure;   /* perhaps the record on disk names the memory, though saving it failed */
 	struct memory_saved saved; /* dir "": no directory was made */
 };
 
@@ -101,6 +102,8 @@ static int shrink(struct sbx *s, struct down *p, const struct deadline *d, struc
 		log_info("it stays as large as it is: %s, ignoring", why.text);
 		return check_cancel(d, "while the guest was made small", e);
 	}
+	if (used < p->used)
+		p->used = used;
 	keep = (used + used / 2 + (1 << 20) - 1) >> 20;
 	if (keep < KEEP_MIN_MIB)
 		keep = KEEP_MIN_MIB;
@@ -156,8 +159,6 @@ static int save(struct sbx *s, struct memory_saved *m, const struct deadline *d,
 {
 	int r = fault_point("pause-save", d, e);
 
-	if (r == 0)
-		r = room_check(0, e);
 	if (r == 0)
 		r = save_to_dir(s, m, d, e);
 	return r < 0 ? r : check_cancel(d, "while its memory was saved", e);
@@ -283,7 +284,10 @@ int pause_down(struct sbx *s, const struct deadline *d, struct buf *out, struct 
 
 	if (r < 0)
 		return r;
+	p.used = vm_common(s->vm)->memory_mib << 20;
 	r = make_ready(s, &p, d, out, e);
+	if (r == 0) /* others' guests would stand still for want of the reserve */
+		r = room_check(p.used, e);
 	if (r == 0)
 		r = stand(s, &p, d, e);
 	if (r == 0)
