@@ -214,15 +214,19 @@ static int do_crash(struct world *w, const char *arg, const struct deadline *d, 
 	return proc_kill(vm_common(w->vm)->pidfd, SIGKILL);
 }
 
-/* Wait for QEMU's end, check what the driver heard of it, and clean up. */
+/* Wait for the VMM's end with an ear for what it says, as the daemon has; check what was heard of it, and clean up. */
 static int do_ended(struct world *w, const char *arg, const struct deadline *d, struct err *e)
 {
 	static const char *const names[VM_END_COUNT] = {"unknown", "shutdown", "reset", "panic"};
-	int r = proc_wait(vm_common(w->vm)->pidfd, d);
+	struct pollfd p[] = {{.fd = vm_common(w->vm)->pidfd, .events = POLLIN},
+			     {.fd = vm_common(w->vm)->events, .events = POLLIN}};
 	const char *end;
+	int r;
 
+	while ((r = deadline_poll(d, p, 2)) > 0 && !p[0].revents)
+		(void)driver()->said(w->vm);
 	if (r < 0)
-		return err_set(e, -r, "QEMU does not end");
+		return err_set(e, -r, "the VMM does not end");
 	end = names[vm_ended(w->vm)];
 	if (strcmp(end, arg) != 0)
 		return err_set(e, EIO, "ended by %s, not %s", end, arg);
@@ -285,9 +289,7 @@ static int count_fds(void)
 /* Start and kill, so many times; a failing start is repeated too. Nothing may be left open. */
 static int do_cycle(struct world *w, const char *arg, const struct deadline *d, struct err *e)
 {
-	int n = atoi(arg);
-	int fds = count_fds();
-	int r = 0;
+	int n = atoi(arg), fds = count_fds(), r = 0;
 
 	for (int i = 0; i < n; i++) {
 		r = do_start(w, NULL, d, e);
@@ -304,8 +306,7 @@ static int do_sh(struct world *w, const char *arg, const struct deadline *d, str
 {
 	char pid[16];
 	const char *const argv[] = {"sh", "-c", arg, "sh", w->dir, pid, NULL};
-	int status = 0;
-	int r;
+	int status = 0, r;
 
 	(void)snprintf(pid, sizeof(pid), "%d", (int)w->id.pid);
 	r = proc_run(argv, d, &status, e);
@@ -457,8 +458,7 @@ int main(int argc, char **argv)
 	struct world w = {0};
 	struct err e = {0};
 	const char *port;
-	int at = 4;
-	int used = 1;
+	int at = 4, used = 1;
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0); /* only changes when lines appear */
 	if (argc >= 2 && strcmp(argv[1], "probe") == 0)
