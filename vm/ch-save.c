@@ -323,9 +323,10 @@ int ch_config_edit(struct json_object *config, const struct ch_fds *fds, bool di
 	r = edit_disk(config, fds, direct, e);
 	if (r < 0)
 		return r;
-	/* What it booted from is not opened again, and may be gone. */
+	/* What it booted from may be gone: the kernel is not opened again, but one has to be named. */
 	payload = json_object_new_object();
-	if (!payload || json_object_object_add(config, "payload", payload) < 0) {
+	if (!payload || json_add_text(payload, "kernel", "/dev/null") < 0 ||
+	    json_object_object_add(config, "payload", payload) < 0) {
 		json_object_put(payload);
 		return err_set(e, ENOMEM, "no memory for a configuration");
 	}
