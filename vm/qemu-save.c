@@ -93,7 +93,7 @@ static int failed(struct vm *vm, const struct deadline *d, struct err *e)
 	if (r < 0)
 		return r;
 	why = json_text_at(reply, "return/error-desc", "no reason given");
-	return err_set(e, strstr(why, strerror(ENOSPC)) ? ENOSPC : EIO, "QEMU failed: %.400s", why);
+	return err_set(e, strstr(why, "No space left") ? ENOSPC : EIO, "QEMU failed: %.400s", why);
 }
 
 static int await(struct vm *vm, const struct deadline *d, struct err *e)
