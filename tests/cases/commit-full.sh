@@ -38,8 +38,8 @@ make() { # NAME SETTING…: define and start it
 	ctl "$1" "set ${*:2}" >/dev/null
 	ctl "$1" "$START"
 }
-boot_id() { # NAME
-	sh_in "$1" 'cat /proc/sys/kernel/random/boot_id'
+life() { # NAME: which boot of which guest it comes from: where its first process has its stack
+	sh_in "$1" 'grep -F "[stack]" /proc/1/maps | cut -d - -f 1'
 }
 count() { # NAME: of its counter in memory
 	sh_in "$1" 'cat /run/count'
@@ -71,7 +71,7 @@ ok "something on the disk" sh_in a 'dd if=/dev/urandom of=/root/data bs=1M count
 ok "something in memory" sh_in a 'mount -t tmpfs none /mnt && dd if=/dev/urandom of=/mnt/data bs=1M count=4 2>/dev/null; sha256sum </mnt/data >/root/memsum; sync'
 ok "something that runs" sh_in a "($counter) >/dev/null 2>&1 & echo"
 wait_for 60 counted_past a 1
-source_id=$(boot_id a)
+source_id=$(life a)
 
 # ---- from one that runs ----------------------------------------------------------------------------------
 
@@ -85,13 +85,13 @@ is "the image is the whole disk" "$(stat -c %s "$(version full)/rootfs.ext4")" $
 is "its settings are not in it" "$(grep -c hunter2 "$(version full)/template.conf")" 0
 before=$(memory_digest full)
 is "a sandbox of it" "$(make b template=full)" ok
-is "goes on from there" "$(boot_id b)" "$source_id"
+is "goes on from there" "$(life b)" "$source_id"
 is "with its disk" "$(sh_in b 'sha256sum </root/data | cmp - /root/sum && echo same')" same
 is "its memory" "$(sh_in b 'sha256sum </mnt/data | cmp - /root/memsum && echo same')" same
 ok "and its process" counts_on b
 ok "which writes to a disk of its own" sh_in b 'echo b >/root/b; sync'
 is "another one" "$(make c template=full)" ok
-is "goes on from there too" "$(boot_id c)" "$source_id"
+is "goes on from there too" "$(life c)" "$source_id"
 is "without the first one's file" "$(sh_in c 'cat /root/b 2>/dev/null; echo none')" none
 is "tokens" "$(cat "$M"/{a,b,c}/token | sort -u | wc -l)" 3
 is "names" "$(for n in a b c; do sh_in $n hostname; done | paste -sd ' ')" "a b c"
@@ -100,12 +100,12 @@ is "random numbers" "$(for n in a b c; do sh_in $n 'head -c 16 /dev/urandom | od
 is "nobody has the source's settings" "$(sh_in b 'echo none$SECRET')" none
 is "the template's memory has not changed" "$(memory_digest full)" "$before"
 is "with other memory it boots" "$(make d template=full memory_mb=128)" ok
-ok "by itself" test "$(boot_id d)" != "$source_id"
+ok "by itself" test "$(life d)" != "$source_id"
 is "from the same disk" "$(sh_in d 'sha256sum </root/data | cmp - /root/sum && echo same')" same
 is "with warm=no it boots as well" "$(make e template=full warm=no)" ok
-ok "from the disk" test "$(boot_id e)" != "$source_id"
+ok "from the disk" test "$(life e)" != "$source_id"
 is "stop and start" "$(ctl b stop) $(ctl b "$START")" "ok ok"
-ok "boots" test "$(boot_id b)" != "$source_id"
+ok "boots" test "$(life b)" != "$source_id"
 is "from its own disk" "$(sh_in b 'cat /root/b')" b
 is "pause and resume" "$(ctl c pause) $(ctl c resume)" "ok ok"
 ok "it counts on" counts_on c
