@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "ops/commit-full.h"
 #include "ops/commit-image.h"
 #include "ops/data.h"
 #include "ops/host.h"
@@ -51,8 +52,10 @@ struct commit {
 	int all_fd, copy_fd;     /* snapshots and .commit; owned */
 	struct template_parts parts;
 	struct buf conf;
-	uint64_t disk_bytes; /* of the sandbox's disk */
-	char digest[13];     /* of the version that it became */
+	uint64_t disk_bytes;           /* of the sandbox's disk */
+	bool full;                     /* with its memory, and the disk exactly as it is */
+	struct template_memory memory; /* of that */
+	char digest[13];               /* of the version that it became */
 };
 
 /* ---- whose template it is -------------------------------------------------------------------------------- */
@@ -109,13 +112,14 @@ static void copy_remove(struct commit *c)
 {
 	struct err e = {0};
 
+	fd_close(steal_fd(&c->parts.memory_fd));
 	fd_close(steal_fd(&c->copy_fd));
 	if (c->all_fd >= 0 && file_remove_tree(c->all_fd, HIDDEN, &e) < 0)
 		log_warning("%s, ignoring: the next start removes it", e.text);
 	fd_close(steal_fd(&c->all_fd));
 }
 
-static int copy_changes(struct commit *c, const struct volume_spec *spec, struct err *e)
+static int copy_dir(struct commit *c, struct err *e)
 {
 	int r = snapshot_open_all(c->s, true, &c->all_fd, e);
 
@@ -125,12 +129,42 @@ static int copy_changes(struct commit *c, const struct volume_spec *spec, struct
 		r = err_sys(e, errno, "cannot make a directory for the copy");
 	if (r == 0)
 		r = file_open_dir(c->all_fd, HIDDEN, &c->copy_fd, e);
-	return r < 0 ? r : quiesce_copy(c->s, spec, c->copy_fd, c->d, c->out, e);
+	return r;
+}
+
+static void copy_path(const struct commit *c, char *path, size_t size)
+{
+	(void)snprintf(path, size, "%s/" SNAPSHOTS "/" HIDDEN, c->s->dir); /* fits */
+}
+
+static int keep_memory(struct commit *c, const struct volume_spec *spec, struct err *e)
+{
+	char dir[384];
+	int r;
+
+	copy_path(c, dir, sizeof(dir));
+	r = commit_full_keep(c->s, spec, c->copy_fd, dir, c->d, &c->memory, e);
+	return r < 0 ? r : commit_full_seal(c->copy_fd, &c->memory, &c->parts.memory_fd, e);
+}
+
+/* What is of one moment: the changes of one that runs, and the memory. */
+static int keep(struct commit *c, const struct volume_spec *spec, struct err *e)
+{
+	bool running = c->s->level >= LEVEL_DATA && sbx_state(c->s) == SBX_RUNNING;
+	int r;
+
+	if (!running && !c->full)
+		return 0;
+	r = copy_dir(c, e);
+	if (r < 0)
+		return r;
+	return c->full ? keep_memory(c, spec, e)
+		       : quiesce_copy(c->s, spec, c->copy_fd, c->d, c->out, e);
 }
 
 /* The copy of the changes, and an image that shares nothing with the base. */
 static int check_room(const struct volume_driver *store, const struct volume_spec *spec,
-		      struct err *e)
+		      uint64_t more, struct err *e)
 {
 	struct volume_usage usage = {0};
 	struct stat st;
@@ -140,7 +174,7 @@ static int check_room(const struct volume_driver *store, const struct volume_spe
 		bytes = (uint64_t)st.st_blocks * 512;
 	if (store && store->usage(spec, &usage) == 0)
 		bytes += 2 * usage.used_bytes;
-	return room_check(bytes, e);
+	return room_check(bytes + more, e);
 }
 
 /* From the copy, or from the data itself where nobody writes to it for as long as we have the turn. */
@@ -150,8 +184,8 @@ static int flatten(struct commit *c, const struct volume_driver *store,
 	struct volume_spec copy = *spec;
 	char dir[384];
 
-	(void)snprintf(dir, sizeof(dir), "%s/" SNAPSHOTS "/" HIDDEN, c->s->dir); /* fits */
-	if (c->copy_fd >= 0) {
+	copy_path(c, dir, sizeof(dir));
+	if (c->copy_fd >= 0 && store->data_name(c->copy_fd)) {
 		copy.dir = dir;
 		copy.dir_fd = c->copy_fd;
 	}
@@ -186,16 +220,17 @@ static int image_make(struct commit *c, struct err *e)
 
 	data_spec(c->s, &spec);
 	c->disk_bytes = spec.volume.size_bytes;
-	r = check_room(store, &spec.volume, e);
-	if (r == 0 && store && sbx_state(c->s) == SBX_RUNNING)
-		r = copy_changes(c, &spec.volume, e);
+	r = check_room(store, &spec.volume, c->full ? commit_full_bytes(c->s) : 0, e);
+	if (r == 0)
+		r = keep(c, &spec.volume, e);
 	if (r == 0)
 		r = fault_point("commit-flatten", c->d, e);
 	if (r == 0)
 		r = image_open(c, e);
 	if (r == 0)
 		r = store ? flatten(c, store, &spec.volume, e) : take_base(c, &spec.volume, e);
-	copy_remove(c);
+	if (!c->full)
+		copy_remove(c);
 	return r;
 }
 
@@ -208,6 +243,12 @@ static int part_open(struct commit *c, enum template_part part, const char *path
 	return c->parts.fd[part] < 0 ? err_sys(e, errno, "cannot open %s", path) : 0;
 }
 
+/* Memory fits a guest of its own shape. */
+static bool is_shape(const struct commit *c, const char *line)
+{
+	return c->full && (strncmp(line, "vcpus=", 6) == 0 || strncmp(line, "memory_mb=", 10) == 0);
+}
+
 /* The version's own settings; a disk smaller than the image could not be started. */
 static void conf_take(struct commit *c, char *text, uint64_t image_mib)
 {
@@ -217,6 +258,8 @@ static void conf_take(struct commit *c, char *text, uint64_t image_mib)
 	char *cursor = text, *line;
 
 	while ((line = parse_line(&cursor))) {
+		if (is_shape(c, line))
+			continue;
 		if (strncmp(line, key, strlen(key)) != 0)
 			buf_addf(&c->conf, "%s\n", line);
 		else if (parse_u64(line + strlen(key), 0, UINT64_MAX, &said) == 0)
@@ -224,7 +267,10 @@ static void conf_take(struct commit *c, char *text, uint64_t image_mib)
 	}
 	if (disk_mib < image_mib)
 		disk_mib = c->disk_bytes >> 20 > image_mib ? c->disk_bytes >> 20 : image_mib;
-	buf_addf(&c->conf, "%s%" PRIu64 "\n", key, disk_mib);
+	buf_addf(&c->conf, "%s%" PRIu64 "\n", key, c->full ? image_mib : disk_mib);
+	if (c->full)
+		buf_addf(&c->conf, "vcpus=%u\nmemory_mb=%" PRIu64 "\n", c->memory.saved.vcpus,
+			 c->memory.saved.mib);
 }
 
 static int conf_make(struct commit *c, uint64_t image_mib, struct err *e)
@@ -254,7 +300,7 @@ static int parts_fill(struct commit *c, struct err *e)
 	int fd = c->parts.fd[TEMPLATE_PART_ROOTFS], r;
 	struct stat st;
 
-	r = commit_image_finish(fd, bytes, c->d, e);
+	r = c->full ? 0 : commit_image_finish(fd, bytes, c->d, e);
 	if (r == 0 && fstat(fd, &st) < 0)
 		r = err_sys(e, errno, "cannot look at the image");
 	if (r == 0)
@@ -306,17 +352,19 @@ static int import(struct commit *c, struct err *e)
 
 static void commit_done(struct commit *c)
 {
+	copy_remove(c);
 	template_put(c->target);
 	template_parts_done(&c->parts);
 	buf_done(&c->conf);
 }
 
-int commit_image(struct sbx *s, const char *name, const struct writer *w, const struct deadline *d,
-		 struct buf *out, struct err *e)
+int commit_template(struct sbx *s, const struct commit_wish *wish, const struct deadline *d,
+		    struct buf *out, struct err *e)
 {
 	struct commit c = {.s = s,
-			   .name = name,
-			   .writer = w,
+			   .name = wish->name,
+			   .writer = wish->writer,
+			   .full = wish->full,
 			   .d = d,
 			   .out = out,
 			   .all_fd = -1,
@@ -325,6 +373,8 @@ int commit_image(struct sbx *s, const char *name, const struct writer *w, const 
 			   .conf = BUF_INIT};
 	int r = find_target(&c, e);
 
+	if (r == 0 && c.full)
+		r = commit_full_check(s, e);
 	if (s->level <= LEVEL_DATA) /* what it would start from now */
 		sbx_drop_version(s);
 	if (r == 0)
@@ -336,7 +386,7 @@ int commit_image(struct sbx *s, const char *name, const struct writer *w, const 
 	if (r == 0)
 		r = import(&c, e);
 	if (r == 0)
-		buf_addf(out, "%s@%s\n", name, c.digest);
+		buf_addf(out, "%s@%s\n", c.name, c.digest);
 	commit_done(&c);
 	return r;
 }

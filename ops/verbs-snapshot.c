@@ -61,14 +61,15 @@ int run_snapshot_commit(struct verb_call *c, struct err *e)
 {
 	struct deadline d = verb_deadline(c, COMMIT_MS);
 	const char *kind = c->argc > 1 ? c->argv[1] : "image";
+	const struct commit_wish wish = {
+		.name = c->argv[0],
+		.writer = c->writer,
+		.full = strcmp(kind, "full") == 0,
+	};
 
-	if (strcmp(kind, "full") == 0)
-		return err_set(
-			e, ENOTSUP,
-			"memory cannot be kept in a template yet; `commit NAME image` keeps the disk");
-	if (strcmp(kind, "image") != 0)
+	if (!wish.full && strcmp(kind, "image") != 0)
 		return err_set(e, EINVAL, "%s is not image or full", kind);
-	return commit_image(c->sbx, c->argv[0], c->writer, &d, c->out, e);
+	return commit_template(c->sbx, &wish, &d, c->out, e);
 }
 
 int run_clone(struct verb_call *c, struct err *e)
