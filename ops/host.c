@@ -306,7 +306,7 @@ int host_init(const struct host_options *o, struct err *e)
 int host_down(struct err *e)
 {
 	const unsigned alive = IN(SBX_RUNNING) | IN(SBX_FROZEN) | IN(SBX_STARTING) |
-			       IN(SBX_STOPPING) | IN(SBX_RESUMING);
+			       IN(SBX_STOPPING) | IN(SBX_PAUSING) | IN(SBX_RESUMING);
 	const unsigned passing = IN(SBX_STARTING) | IN(SBX_PAUSING) | IN(SBX_RESUMING);
 	uint32_t after = 0;
 	struct sbx *s;
@@ -319,7 +319,7 @@ int host_down(struct err *e)
 			lane_cancel(&s->lane, false);
 		sbx_put(s);
 	}
-	return nested_all("stop", alive, e);
+	return nested_all("stop", alive, IN(SBX_PAUSED), e); /* as one that was paused before */
 }
 
 void host_set_end(void (*fn)(void))

@@ -18,9 +18,10 @@ int nested_run(struct sbx *s, const char *text, struct verb_call *c, struct err 
 /**
  * nested_all() - Run one line on every sandbox, side by side, and wait for all
  * @states: only on those in one of them
+ * @fine:   a failure that leaves a sandbox in one of these is none
  * Return: 0; the first failure by serial.
  */
-int nested_all(const char *text, unsigned states, struct err *e);
+int nested_all(const char *text, unsigned states, unsigned fine, struct err *e);
 
 /**
  * nested_turn() - Run a function with the turn of another object's lane, and wait for it
