@@ -118,7 +118,7 @@ done
 is "freeze" "$(ctl a freeze)" ok
 is "commit while it is frozen" "$(commit a full)" "ok full@DIGEST"
 is "it is frozen still" "$(state a)" frozen
-is "again: the same disk, memory anew" "$(commit a full)" "ok full@DIGEST"
+is "once for each time that it stands still" "$(errno a 'snapshot commit full full')" EBUSY
 is "thaw" "$(ctl a thaw)" ok
 ok "it goes on" counts_on a
 is "a sandbox of that" "$(make b template=full)" ok
@@ -126,6 +126,7 @@ ok "goes on" counts_on b
 is "destroy" "$(ctl b destroy)" ok
 is "pause" "$(ctl a pause)" ok
 is "commit while it is paused" "$(commit a full)" "ok full@DIGEST"
+is "again: the same disk, its memory in the place of the first" "$(commit a full)" "ok full@DIGEST"
 is "it is paused still" "$(state a)" paused
 is "a sandbox of that, too" "$(make b template=full)" ok
 ok "goes on, too" counts_on b
