@@ -28,7 +28,9 @@ struct busy {
 	void *arg;
 };
 
-static LIST_HEAD(, busy) all = LIST_HEAD_INITIALIZER(all); /* one loop, one thread */
+LIST_HEAD(busy_list, busy);
+
+static struct busy_list all = LIST_HEAD_INITIALIZER(all); /* one loop, one thread */
 
 static int connection_fd(struct evhttp_connection *con)
 {

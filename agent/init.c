@@ -324,6 +324,8 @@ void init_post(struct agent *a, struct evhttp_request *req)
 	if (new_life) {
 		process_resumed(a);
 		connection_cut_others(req);
+	} else {
+		process_pause_over(a);
 	}
 	if (replace(&a->token, r.token) || apply(a, &r, new_life)) {
 		http_error(req, HTTP_INTERNAL, "the agent is out of memory");

@@ -3,8 +3,8 @@
  *
  * How it works: a client that goes takes its process with it if it has asked for that. But connections also break because the machine
  * stood still and goes on where nobody knows them, and then the processes go on as well. Which it was cannot be told from
- * the connection. So from the preparation of a pause on such a process is spared until it is clear: the next /init says that the machine
- * has stood still, or a process is started as ever, or time has passed.
+ * the connection. So from the preparation of a pause on such a process is spared until it is clear: the next /init says whether the machine
+ * has stood still; or a process is started as ever, or time has passed.
  */
 #include "agent/process-private.h"
 
@@ -23,6 +23,7 @@ static void pause_over(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	LIST_FOREACH(p, &t->all, link)
 	{
+		/* cppcheck-suppress uninitvar ; process_new() makes all of it zeroes */
 		if (p->kill_late)
 			process_kill_group(p);
 		p->kill_late = false;

@@ -199,24 +199,25 @@ static void env_free(char **env)
 	free(env);
 }
 
-/* What the agent is told; @setup has what goes beyond the settings. */
-static int agent_init(struct sbx *s, const struct guest *g, struct guest_setup *setup,
+/* What the agent is told: @more goes beyond the settings. */
+static int agent_init(struct sbx *s, const struct guest *g, const struct guest_setup *more,
 		      const struct deadline *d, struct err *e)
 {
 	const struct template_version *v = s->version;
 	struct guest_facts facts = {0};
+	struct guest_setup setup = *more;
 	char name[NAME_MAX_LEN + 1], **env = NULL;
 	int r = env_make(s, &env);
 
 	sbx_name(s, name);
-	setup->hostname = name;
-	setup->env = (const char *const *)env;
-	setup->user = config_effective(&s->config, &v->defaults, CONFIG_USER);
-	setup->cwd = config_effective(&s->config, &v->defaults, CONFIG_CWD);
-	if (setup->cwd[0] == '\0')
-		setup->cwd = NULL;
-	setup->dns = s->slot.dns;
-	r = r < 0 ? err_set(e, ENOMEM, "no memory") : guest_init(g, setup, d, &facts, e);
+	setup.hostname = name;
+	setup.env = (const char *const *)env;
+	setup.user = config_effective(&s->config, &v->defaults, CONFIG_USER);
+	setup.cwd = config_effective(&s->config, &v->defaults, CONFIG_CWD);
+	if (setup.cwd[0] == '\0')
+		setup.cwd = NULL;
+	setup.dns = s->slot.dns;
+	r = r < 0 ? err_set(e, ENOMEM, "no memory") : guest_init(g, &setup, d, &facts, e);
 	env_free(env);
 	if (r < 0)
 		return r;
@@ -229,11 +230,11 @@ static int agent_init(struct sbx *s, const struct guest *g, struct guest_setup *
 int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct guest g = sbx_agent(s);
-	struct guest_setup setup = {0};
+	const struct guest_setup more = {0};
 	int r = wait_health(s, &g, d, e);
 
 	if (r == 0)
-		r = agent_init(s, &g, &setup, d, e);
+		r = agent_init(s, &g, &more, d, e);
 	if (r == 0)
 		console_keep(s);
 	return r;
@@ -242,14 +243,14 @@ int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
 int ready_again(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct guest g = sbx_agent(s);
-	struct guest_setup setup = {0};
+	const struct guest_setup more = {0};
 	int r = guest_health(&g, d, e);
 
 	if (r < 0)
 		return r;
 	/* Held by a daemon that died over it, the guest could not write what /init sets; an agent without it holds nothing. */
 	(void)guest_fsthaw(&g, d, NULL);
-	r = agent_init(s, &g, &setup, d, e);
+	r = agent_init(s, &g, &more, d, e);
 	if (r == 0)
 		console_keep(s);
 	return r;
@@ -302,7 +303,7 @@ static int wait_resumed(struct sbx *s, const struct guest *g, const struct deadl
 }
 
 /* Again while no answer comes: an agent that has heard all of it takes it once more. */
-static int init_resumed(struct sbx *s, struct guest_setup *setup, const struct deadline *d,
+static int init_resumed(struct sbx *s, const struct guest_setup *more, const struct deadline *d,
 			struct err *e)
 {
 	struct guest g = sbx_agent(s);
@@ -317,7 +318,7 @@ static int init_resumed(struct sbx *s, struct guest_setup *setup, const struct d
 		if (r < 0)
 			return r;
 		soon = deadline_within(d, RESUMED_INIT_MS);
-		r = agent_init(s, &g, setup, &soon, e);
+		r = agent_init(s, &g, more, &soon, e);
 	} while (r == -EHOSTDOWN || (r == -ETIMEDOUT && deadline_left_ms(d) != 0));
 	return r;
 }
@@ -326,7 +327,7 @@ int ready_resumed(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct deadline soon = deadline_within(d, RESUMED_BALLOON_MS);
 	char life[2 * LIFE_BYTES + 1], machine_id[2 * MACHINE_ID_BYTES + 1];
-	struct guest_setup setup = {.resumed = true, .life = life};
+	struct guest_setup more = {.resumed = true, .life = life};
 	int r = token_renew(s, e);
 
 	if (r < 0)
@@ -334,11 +335,11 @@ int ready_resumed(struct sbx *s, const struct deadline *d, struct err *e)
 	if (random_hex(life, LIFE_BYTES) < 0 || random_hex(machine_id, MACHINE_ID_BYTES) < 0)
 		return err_set(e, EIO, "the kernel gives no random bytes");
 	if (s->memory.foreign)
-		setup.machine_id = machine_id;
-	setup.token = s->token;
+		more.machine_id = machine_id;
+	more.token = s->token;
 	/* Best effort: a VM without a balloon has nothing to give back. */
 	(void)vm_driver_of(s->vm)->balloon(s->vm, vm_common(s->vm)->memory_mib, &soon, NULL, NULL);
-	r = init_resumed(s, &setup, d, e);
+	r = init_resumed(s, &more, d, e);
 	if (r == -ETIMEDOUT)
 		return err_set(e, ETIMEDOUT, "the guest's agent did not answer in time");
 	if (r == -ECANCELED)
