@@ -75,7 +75,7 @@ echo "# created in $((($(date +%s%N) - began) / 1000000)) ms"
 is "it runs on" "$(state web1) $(status web1 pid)" "running $pid"
 ok "the guest counts on" counts web1
 ok "a line of the list" grep -qxE 'one disk 20[0-9-]+T[0-9:.]+Z [1-9][0-9]+ -' "$M/web1/snapshot"
-is "full cannot be kept yet" "$(snapshot_errno web1 "create two full") $(snapshot_errno web1 "create two")" "EOPNOTSUPP EOPNOTSUPP"
+is "nothing is kept of another kind" "$(snapshot_errno web1 "create two whole")" EINVAL
 is "nor another kind" "$(snapshot_errno web1 "create two half")" EINVAL
 is "a name that is taken" "$(snapshot_errno web1 "create one disk")" EEXIST
 is "what is no name" "$(snapshot_errno web1 "create .one disk") $(snapshot_errno web1 "create a/b disk")" "EINVAL EINVAL"
