@@ -68,6 +68,7 @@ again() {
 	vm "$again_name" "$@"
 }
 ok "more memory is refused" env MEMORY_MIB=256 "$helper" "$PWD/save" kernel initrd fails ENOTSUP check m1 fails ENOTSUP restore m1
+# shellcheck disable=SC2016 # sh expands it
 ok "another disk is refused" sh -c 'mkdir nodisk nodisk/run && exec "$1" "$PWD/nodisk" kernel initrd fails ENOTSUP restore ../save/m1' sh "$helper"
 damage='rm manifest' ok "no manifest" again d1 fails ENOENT check m fails ENOENT restore m
 damage='echo x >manifest' ok "a damaged manifest" again d2 fails EBADMSG check m
@@ -123,9 +124,10 @@ failing vm.info=hang limit 500 fails ETIMEDOUT start
 failing vm.info=die fails EIO start
 for fault in fail lie die; do
 	failing vm.pause=$fault start fails EIO freeze kill
-	failing vm.resize=$fault start $([ $fault = lie ] && echo balloon 128 || echo fails EIO balloon 64) kill
+	[ $fault = lie ] || failing vm.resize=$fault start fails EIO balloon 64 kill
 	failing vm.snapshot=$fault start freeze fails EIO save m kill
 done
+failing vm.resize=lie start balloon 64 kill
 ok "it says what the VMM said" grep -q 'told to fail' f10/out
 failing vm.resume=fail start freeze fails EIO thaw kill
 failing vm.resume=lie start freeze fails EIO thaw kill
@@ -157,6 +159,7 @@ probe() { # VERSION TEXT
 ok "an old version is refused, with how to get one" probe 51.1 '51.1, which is too old; install version 52'
 ok "without KVM it is refused, with the reason" probe 53.0 'needs KVM, and TCG was asked for'
 ok "no version is refused" probe 'x' 'too old'
+# shellcheck disable=SC2016
 ok "no program: how to get it" sh -c 'PATH=$PWD "$1" probe | grep -q "^ENOTSUP: .*install version 52"' sh "$helper"
 
 finish

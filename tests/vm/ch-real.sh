@@ -4,6 +4,7 @@
 # needs: root dm kvm fuse ch
 # timeout: 1700
 # proves: 52 56 69 70 78 81
+# shellcheck disable=SC2034 # the variable is read in tests/sbx.sh
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 set -u
 DAEMON_OPTIONS="--accel kvm --vmm cloud-hypervisor --storage dm"
