@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/timefmt.h"
 #include "ops/host.h"
+#include "ops/pool.h"
 #include "ops/registry.h"
 #include "ops/room-private.h"
 #include "ops/slots.h"
@@ -72,6 +73,7 @@ static void add_promises(struct buf *b, bool json, const struct sums *sums)
 	add_number(b, json, "vcpus_promised", sums->vcpus);
 	add_number(b, json, "slots_used", slots_used());
 	add_number(b, json, "slots_total", slots_total());
+	add_number(b, json, "pool_ready", pool_count());
 	add_number(b, json, "disk_promised", room_promised_bytes());
 	add_number(b, json, "disk_total", space.total);
 	add_number(b, json, "disk_free", space.free);

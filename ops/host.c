@@ -232,7 +232,7 @@ static int state_open(struct err *e)
 
 static bool serial_wanted(uint32_t serial, void *arg)
 {
-	struct sbx *s = registry_find_serial(serial);
+	struct sbx *s = registry_find_made_as(serial);
 
 	(void)arg;
 	sbx_put(s);
@@ -242,7 +242,7 @@ static bool serial_wanted(uint32_t serial, void *arg)
 /* One whose journal was damaged does not know its slot: what is left of that is nobody's too. */
 static bool slot_wanted(uint32_t serial, void *arg)
 {
-	struct sbx *s = registry_find_serial(serial);
+	struct sbx *s = registry_find_made_as(serial);
 	bool wanted = s && s->slot.index != UINT32_MAX;
 
 	(void)arg;

@@ -51,6 +51,15 @@ static void get_resumed(const char *line, struct journal *ret)
 		ret->resumed_dir[0] = '\0';
 }
 
+static void get_made_as(const char *line, struct journal *ret)
+{
+	const char *at = strstr(line, " as=");
+
+	/* NOLINTNEXTLINE(cert-err34-c): the sum tells whether this is the number that was written */
+	if (at && sscanf(at, " as=%" SCNu32, &ret->made_as) != 1)
+		ret->made_as = 0;
+}
+
 int journal_write(const struct sbx *s, struct err *e)
 {
 	char line[JOURNAL_BYTES];
@@ -65,6 +74,8 @@ int journal_write(const struct sbx *s, struct err *e)
 	len = snprintf(line, sizeof(line),
 		       "level=%u slot=%" PRIu32 " pid=%d start=%" PRIu64 " boot=%s", s->level,
 		       s->slot.index, (int)s->vm_id.pid, s->vm_id.start, boot_id);
+	if (s->made_as != s->serial)
+		len += snprintf(line + len, sizeof(line) - (size_t)len, " as=%" PRIu32, s->made_as);
 	if (s->resumed)
 		len += put_resumed(s, line + len, sizeof(line) - (size_t)len);
 	if (s->pausing)
@@ -105,6 +116,7 @@ int journal_read(const struct sbx *s, struct journal *ret, struct err *e)
 		   &ret->level, &ret->slot, &ret->vm.pid, &ret->vm.start, boot) != 5)
 		return err_set(e, EBADMSG, "its journal has another form");
 	/* NOLINTEND(cert-err34-c) */
+	get_made_as(buf_text(&b), ret);
 	get_resumed(buf_text(&b), ret);
 	ret->pausing = strstr(buf_text(&b), " pausing sum=") != NULL;
 	ret->same_boot = strcmp(boot, boot_id) == 0;

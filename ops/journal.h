@@ -15,6 +15,7 @@
 struct journal {
 	unsigned level;
 	uint32_t slot;     /* index; UINT32_MAX: none */
+	uint32_t made_as;  /* serial in the names of what is held; 0: its own */
 	struct proc_id vm; /* pid 0: none, or not known yet */
 	bool resumed; /* the saved memory that the record names has gone on: until the record names none its disk may have changed */
 	char resumed_dir

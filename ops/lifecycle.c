@@ -113,11 +113,10 @@ static int start_build(struct sbx *s, const struct deadline *d, struct buf *out,
 
 	if (r == 0)
 		r = begin == LEVEL_DEFINED ? warm_start(s, d, e) : WARM_BOOT;
-	if (r == WARM_BOOT) {
+	if (r == WARM_BOOT)
 		r = steps_up(s, LEVEL_RUNNING, d, e);
-		if (r == 0 && begin == LEVEL_DEFINED)
-			warm_want(s);
-	}
+	if (r == 0 && begin == LEVEL_DEFINED)
+		warm_want(s);
 	if (r == 0)
 		return 0;
 	if (s->console_start >= 0 && out)

@@ -58,6 +58,8 @@ static void load_journal(struct sbx *s)
 	if (s->level > LEVEL_RUNNING)
 		s->level = LEVEL_RUNNING;
 	s->slot.index = j.slot;
+	if (j.made_as && s->level > LEVEL_DATA)
+		s->made_as = j.made_as;
 	if (j.same_boot)
 		s->vm_id = j.vm;
 	if (j.slot != UINT32_MAX && slots_take_this(j.slot) < 0)
@@ -159,12 +161,40 @@ int registry_load(struct err *e)
 	return r;
 }
 
+/* What it has was made for another, whose journal may still claim it: that one is a name on disk and no more. */
+static void settle_taken(const struct sbx *s)
+{
+	struct sbx *from = s->made_as != s->serial ? registry_find_serial(s->made_as) : NULL;
+
+	if (!from)
+		return;
+	if (from->hidden || from->gone) {
+		from->level = LEVEL_DEFINED;
+		from->slot.index = UINT32_MAX;
+		from->vm_id = (struct proc_id){0};
+	}
+	sbx_put(from);
+}
+
+static void settle_all_taken(void)
+{
+	uint32_t after = 0;
+	struct sbx *s;
+
+	while ((s = registry_next_any(after))) {
+		after = s->serial;
+		settle_taken(s);
+		sbx_put(s);
+	}
+}
+
 void registry_recover(void)
 {
 	uint32_t after = 0;
 	struct sbx *s;
 
 	clone_settle();
+	settle_all_taken();
 	while ((s = registry_next_any(after))) {
 		struct err e = {0};
 		int r = 0;

@@ -82,7 +82,7 @@ struct sbx *sbx_new(uint32_t serial, struct err *e)
 	pthread_mutex_init(&s->save_lock, NULL);
 	pthread_mutex_init(&s->vm_use, NULL);
 	pthread_mutex_init(&s->snapshot_lock, NULL);
-	s->serial = serial;
+	s->serial = s->made_as = serial;
 	s->console_fd = s->watch_fd = -1;
 	s->slot =
 		(struct slot){.index = UINT32_MAX, .serial = serial, .netns_fd = -1, .tap_fd = -1};
@@ -199,6 +199,18 @@ struct sbx *registry_find_serial(uint32_t serial)
 		s = sbx_get(list[at]);
 	pthread_mutex_unlock(&registry_lock);
 	return s;
+}
+
+struct sbx *registry_find_made_as(uint32_t serial)
+{
+	struct sbx *s = NULL;
+
+	pthread_mutex_lock(&registry_lock);
+	for (size_t i = 0; i < list_len && !s; i++)
+		if (list[i]->made_as == serial && list[i]->serial != serial)
+			s = sbx_get(list[i]);
+	pthread_mutex_unlock(&registry_lock);
+	return s ? s : registry_find_serial(serial);
 }
 
 /* NAME~SERIAL names one whose teardown failed. */

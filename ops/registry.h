@@ -14,6 +14,9 @@
 struct sbx *registry_find(const char *name);
 struct sbx *registry_find_serial(uint32_t serial);
 
+/* The one that has what was made under that serial: its own, or one taken from the pool. With a reference; NULL. */
+struct sbx *registry_find_made_as(uint32_t serial);
+
 /**
  * registry_next() - Walk all that a listing shows, in order of their serials
  * @after: serial of the last one seen, 0 to begin

@@ -51,6 +51,8 @@ static int step_down(struct sbx *s, struct err *e)
 	if (r < 0)
 		return err_wrap(e, "%s does not go away", step->name);
 	s->level--;
+	if (s->level == LEVEL_DATA) /* nothing has a name outside any more */
+		s->made_as = s->serial;
 	return s->level > LEVEL_NONE ? journal_write(s, e) : 0;
 }
 

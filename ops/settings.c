@@ -34,6 +34,8 @@ static const struct row {
 	  "MiB, 0 to 4294967295, 0 to go by the size of the file system", NULL },
 	{ "memory_overcommit", &settings.memory_overcommit_pct, 1, 10000,
 	  "percent of the host's memory, 1 to 10000", NULL },
+	{ "pool",              &settings.pool,                  0, 1000,
+	  "a number of sandboxes, 0 to 1000", NULL },
 	{ "warm",              &settings.warm,                  0, 0,
 	  "auto or no", switch_words },
 };

@@ -24,6 +24,7 @@ struct settings {
 		memory_overcommit_pct; /* of the host's memory, less the reserve, that may be promised to guests */
 	uint64_t
 		warm; /* SETTING_NO: no memory image is made or used for warm starts; SETTING_AUTO */
+	uint64_t pool; /* sandboxes of the version started last that are kept ready; 0: none */
 };
 
 extern struct settings settings; /* filled before there are threads */

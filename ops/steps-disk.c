@@ -30,7 +30,7 @@ enum {
 /* Its directory alone: enough to go down. */
 static void place(const struct sbx *s, const char *dir, struct data_spec *ret)
 {
-	*ret = (struct data_spec){.volume = {.instance = host.instance, .serial = s->serial}};
+	*ret = (struct data_spec){.volume = {.instance = host.instance, .serial = s->made_as}};
 	(void)snprintf(ret->dir, sizeof(ret->dir), "%s%s%s", s->dir, dir[0] ? "/" : "",
 		       dir); /* fits: see STATE_DIR_MAX */
 	ret->volume.dir = ret->dir;

@@ -8,6 +8,10 @@
 /* What an earlier daemon made with a driver that this one lacks stays until the driver is there again. */
 int step_check_driver(const void *driver, const char *why, struct err *e);
 
+/* What status shows of its network slot, and of its VM, is what it has now. */
+void step_show_slot(struct sbx *s);
+void step_show_vm(struct sbx *s);
+
 /* steps-disk.c */
 int data_up(struct sbx *s, const struct deadline *d, struct err *e);
 int data_down(struct sbx *s, const struct deadline *d, struct err *e);

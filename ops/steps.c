@@ -90,7 +90,7 @@ static int record_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 	return sbx_load_version(s, e);
 }
 
-static void slot_show(struct sbx *s)
+void step_show_slot(struct sbx *s)
 {
 	pthread_mutex_lock(&s->lock);
 	s->shown = s->slot;
@@ -102,8 +102,8 @@ static void slot_show(struct sbx *s)
 static void slot_clear(struct sbx *s)
 {
 	s->slot = (struct slot){
-		.index = UINT32_MAX, .serial = s->serial, .netns_fd = -1, .tap_fd = -1};
-	slot_show(s);
+		.index = UINT32_MAX, .serial = s->made_as, .netns_fd = -1, .tap_fd = -1};
+	step_show_slot(s);
 }
 
 static int network_up(struct sbx *s, const struct deadline *d, struct err *e)
@@ -118,14 +118,14 @@ static int network_up(struct sbx *s, const struct deadline *d, struct err *e)
 		s->slot.index = index;
 		r = journal_write(s, e);
 		if (r == 0)
-			r = host.net->up(index, s->serial, d, &s->slot, e);
+			r = host.net->up(index, s->made_as, d, &s->slot, e);
 		if (r == -EADDRINUSE) {
 			slots_put(index);
 			slot_clear(s);
 		}
 	}
 	if (r == 0)
-		slot_show(s);
+		step_show_slot(s);
 	return r;
 }
 
@@ -139,7 +139,7 @@ static int network_down(struct sbx *s, const struct deadline *d, struct err *e)
 	r = step_check_driver(host.net, host.net_why, e);
 	if (r < 0)
 		return r;
-	s->slot.serial = s->serial;
+	s->slot.serial = s->made_as;
 	r = host.net->down(&s->slot, d, e);
 	if (r < 0)
 		return r;
@@ -151,17 +151,17 @@ static int network_down(struct sbx *s, const struct deadline *d, struct err *e)
 static int network_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	(void)d;
-	s->slot.serial = s->serial;
+	s->slot.serial = s->made_as;
 	if (s->slot.index == UINT32_MAX || !host.net->alive(&s->slot))
 		return err_set(e, ENODEV, "its network slot is not there any more");
-	slot_show(s);
+	step_show_slot(s);
 	return 0;
 }
 
 /* Where the VMM's sockets are. Return: length of the path; short, because socket names are. */
 static void run_dir_path(const struct sbx *s, char *path, size_t size)
 {
-	(void)snprintf(path, size, "%s/%" PRIx32, host.run_dir, s->serial);
+	(void)snprintf(path, size, "%s/%" PRIx32, host.run_dir, s->made_as);
 }
 
 /* The kernel's command line: what the agent reads of it is in agent/boot.h. */
@@ -198,7 +198,7 @@ static int vm_files_open(struct sbx *s, struct vm_spec *spec, struct err *e)
 	return 0;
 }
 
-static void vm_show(struct sbx *s)
+void step_show_vm(struct sbx *s)
 {
 	pthread_mutex_lock(&s->lock);
 	s->shown_vm = s->vm_id;
@@ -302,7 +302,7 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 		r = file_mkdirs(save_dir, 0700, e);
 	if (r < 0)
 		return r;
-	(void)snprintf(name, sizeof(name), "sbxfs-%s-%" PRIu32, host.instance, s->serial);
+	(void)snprintf(name, sizeof(name), "sbxfs-%s-%" PRIu32, host.instance, s->made_as);
 	cmdline_make(s, &cmdline);
 	vm_spec_fill(s, &spec);
 	vm_spec_connect(s, &spec);
@@ -310,7 +310,7 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	spec.cmdline = buf_text(&cmdline);
 	spec.run_dir = run_dir;
 	spec.save_dir = save_dir;
-	cgroup_add(s->serial, cgroup);
+	cgroup_add(s->made_as, cgroup);
 	spec.cgroup = cgroup[0] ? cgroup : NULL;
 	r = vm_files_open(s, &spec, e);
 	if (r == 0)
@@ -328,7 +328,7 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 	if (!spec.saved)       /* else nobody may let it on yet */
 		room_watch(s); /* booting writes too */
 	r = journal_write(s, e);
-	vm_show(s);
+	step_show_vm(s);
 	return r;
 }
 
@@ -344,7 +344,7 @@ static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 	(void)snprintf(save_dir, sizeof(save_dir), "%s/" SAVE_DIR, s->dir); /* fits, as above */
 	if (!s->vm && s->vm_id.pid == 0) {
 		/* It may have been started without its pid being written down: then only its name tells. */
-		(void)snprintf(name, sizeof(name), "sbxfs-%s-%" PRIu32, host.instance, s->serial);
+		(void)snprintf(name, sizeof(name), "sbxfs-%s-%" PRIu32, host.instance, s->made_as);
 		(void)vmm_find(name, &vmm, &s->vm_id); /* not found: none */
 	}
 	if (s->vm || s->vm_id.pid != 0)
@@ -357,8 +357,8 @@ static int vm_down(struct sbx *s, const struct deadline *d, struct err *e)
 		vm_driver_of(s->vm)->close(s->vm);
 	s->vm = NULL;
 	s->vm_id = (struct proc_id){0};
-	vm_show(s);
-	r = cgroup_remove(s->serial, e);
+	step_show_vm(s);
+	r = cgroup_remove(s->made_as, e);
 	if (r == 0)
 		r = file_remove_tree(AT_FDCWD, save_dir, e);
 	return r < 0 ? r : file_remove_tree(AT_FDCWD, run_dir, e);
@@ -374,7 +374,7 @@ static int vm_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 		return err_set(e, ESRCH, "its virtual machine was not known yet");
 	r = (s->vmm ? s->vmm : host.vm)->open(&s->vm_id, run_dir, d, &s->vm, e);
 	if (r == 0)
-		vm_show(s);
+		step_show_vm(s);
 	return r;
 }
 

@@ -185,7 +185,8 @@ int verb_check_state(const struct verb *v, enum sbx_state state, struct err *e)
 	add_states(&b, v->from | v->idle);
 	r = err_set(e, EINVAL, "it is %s, and %s is for: %s%s", sbx_state_name(state), v->name,
 		    buf_text(&b),
-		    state == SBX_PAUSED ? "; resume goes on with it, kill gives its memory up" : "");
+		    state == SBX_PAUSED ? "; resume goes on with it, kill gives its memory up"
+					: "");
 	buf_done(&b);
 	return r;
 }

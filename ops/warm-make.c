@@ -25,8 +25,10 @@
 #include "ops/lifecycle.h"
 #include "ops/memory.h"
 #include "ops/nested.h"
+#include "ops/pool.h"
 #include "ops/registry.h"
 #include "ops/room.h"
+#include "ops/settings.h"
 #include "ops/steps.h"
 #include "ops/warm-private.h"
 
@@ -160,8 +162,7 @@ static int destroy_run(void *arg, const struct deadline *d, struct err *e)
 	return lifecycle_destroy(arg, e);
 }
 
-/* Its name is shown only if its teardown fails. */
-static int hidden_new(const char *pin, struct sbx **ret, struct err *e)
+int warm_hidden_new(const char *pin, struct sbx **ret, struct err *e)
 {
 	char name[NAME_MAX_LEN + 1];
 
@@ -175,7 +176,7 @@ static int make_with(const struct template_version *v, const struct deadline *d,
 	const struct deadline never = {INT64_MAX, -1};
 	struct make m = {.v = v};
 	struct err why = {0};
-	int r = hidden_new(v->pin, &m.s, e);
+	int r = warm_hidden_new(v->pin, &m.s, e);
 
 	if (r < 0)
 		return r;
@@ -214,6 +215,21 @@ static void prune(const char *pin)
 	template_put(t);
 }
 
+/* What is ready before anybody asks. */
+static int fill(const char *pin, const struct deadline *d, struct err *e)
+{
+	struct template_version *v = calloc(1, sizeof(*v));
+	int r = v ? template_version_find(pin, v, e) : err_set(e, ENOMEM, "no memory");
+
+	if (r == 0) {
+		while (r == 0 && pool_lacks(v))
+			r = pool_add(v, d, e);
+		template_version_done(v);
+	}
+	free(v);
+	return r;
+}
+
 int warm_make(const char *pin, const struct deadline *d, struct err *e)
 {
 	struct template_version *v = calloc(1, sizeof(*v));
@@ -225,6 +241,8 @@ int warm_make(const char *pin, const struct deadline *d, struct err *e)
 		if (!warm_is_ready(v))
 			r = make_with(v, d, e);
 		template_version_done(v);
+		if (r == 0 && settings.pool > 0)
+			r = fill(pin, d, e);
 	}
 	free(v);
 	prune(pin);

@@ -17,6 +17,7 @@
 #include "ops/event.h"
 #include "ops/host.h"
 #include "ops/memory.h"
+#include "ops/pool.h"
 #include "ops/room.h"
 #include "ops/settings.h"
 #include "ops/steps.h"
@@ -50,11 +51,16 @@ static struct warm_shape memory_shape(const struct template_memory *m)
 	return (struct warm_shape){m->saved.vcpus, m->saved.mib, m->disk_mib};
 }
 
-bool warm_is_ready(const struct template_version *v)
+bool warm_is_usual(const struct template_version *v)
 {
 	struct warm_shape now = warm_shape(NULL, v), has = memory_shape(&v->memory);
 
-	return v->memory.saved.dir[0] && (v->memory.full || warm_same_shape(&now, &has));
+	return v->memory.saved.dir[0] && warm_same_shape(&now, &has);
+}
+
+bool warm_is_ready(const struct template_version *v)
+{
+	return warm_is_usual(v) || (v->memory.saved.dir[0] && v->memory.full);
 }
 
 /* Do its settings and this host's drivers allow it? */
@@ -78,9 +84,9 @@ static bool fits(struct sbx *s, const struct template_memory *m)
 	return vmm_choose(s, &vmm, NULL) == 0 && strcmp(vmm->driver->name, m->saved.vmm) == 0;
 }
 
-static int give(struct sbx *s, const struct template_version *v, const struct deadline *d,
-		struct err *e)
+int warm_give(struct sbx *s, const struct deadline *d, struct err *e)
 {
+	const struct template_version *v = s->version;
 	struct memory_saved m = v->memory.saved;
 	AUTO_FD fd = -1;
 	int r = fault_point("warm-start", d, e);
@@ -145,6 +151,39 @@ static int boot_instead(struct sbx *s, int r, const struct deadline *d, struct e
 	return r < 0 ? r : WARM_BOOT;
 }
 
+static int go_loaded(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	int r = warm_give(s, d, e);
+
+	if (r < 0)
+		return r;
+	r = steps_up(s, LEVEL_RUNNING, d, e);
+	take_back(s);
+	return r;
+}
+
+/* Return: 0; -ENOENT: there is none that goes on, and all is as before; else the undoing failed, or there is no time left. */
+static int go_ready(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	struct err undo = {0};
+	int r = pool_take(s, e);
+
+	if (r == -ENOENT)
+		return r;
+	if (r == 0)
+		r = steps_up(s, LEVEL_RUNNING, d, e);
+	take_back(s);
+	if (r == 0)
+		return 0;
+	if (steps_down(s, LEVEL_DEFINED, &undo) < 0)
+		return err_set(e, EIO, "%s", undo.text);
+	if (deadline_cancelled(d) || deadline_left_ms(d) == 0)
+		return r;
+	log_info("what was ready does not go on: %s, ignoring", e->text);
+	r = promise_again(s, e);
+	return r < 0 ? r : -ENOENT;
+}
+
 int warm_start(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	int left = deadline_left_ms(d), r;
@@ -154,11 +193,9 @@ int warm_start(struct sbx *s, const struct deadline *d, struct err *e)
 
 	if (s->hidden || s->level != LEVEL_DEFINED || !fits(s, &s->version->memory))
 		return WARM_BOOT;
-	r = give(s, s->version, &soon, &why);
-	if (r < 0)
-		return boot_instead(s, r, d, &why, e);
-	r = steps_up(s, LEVEL_RUNNING, &soon, &why);
-	take_back(s);
+	r = go_ready(s, &soon, &why);
+	if (r == -ENOENT)
+		r = go_loaded(s, &soon, &why);
 	if (r < 0)
 		return boot_instead(s, r, d, &why, e);
 	sbx_name(s, name);

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "ops/host.h"
+#include "ops/pool.h"
 #include "ops/settings.h"
 #include "ops/warm-private.h"
 
@@ -167,7 +168,7 @@ void warm_want(struct sbx *s)
 	pthread_mutex_unlock(&s->lock);
 	usual = warm_shape(NULL, v);
 	/* One that no start of this kind would take is not made. */
-	if (!is_off && warm_same_shape(&own, &usual) && !warm_is_ready(v))
+	if (!is_off && warm_same_shape(&own, &usual) && (!warm_is_ready(v) || pool_lacks(v)))
 		want(v->pin);
 }
 
@@ -232,7 +233,7 @@ bool warm_yield(void)
 	if (was)
 		(void)give_up();
 	pthread_mutex_unlock(&warm_lock);
-	return was;
+	return pool_clear(NULL) || was;
 }
 
 int warm_forget(const char *template_name)
@@ -253,6 +254,7 @@ int warm_forget(const char *template_name)
 	if (is_of(making, template_name))
 		r = give_up();
 	pthread_mutex_unlock(&warm_lock);
+	(void)pool_clear(template_name);
 	return r;
 }
 
@@ -271,4 +273,5 @@ void warm_stop(void)
 	pthread_mutex_unlock(&warm_lock);
 	if (join)
 		pthread_join(thread, NULL);
+	(void)pool_clear(NULL);
 }

@@ -422,6 +422,7 @@ static int ch_open(const struct proc_id *id, const char *run_dir, const struct d
 
 const struct vm_driver ch_driver = {
 	.name = NAME,
+	.keeps_dirs = true,
 	.probe = ch_probe,
 	.start = ch_start,
 	.open = ch_open,

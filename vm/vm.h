@@ -84,7 +84,8 @@ struct vm_spec {
 	const char *
 		run_dir; /* directory for the driver's sockets; at most 80 bytes; outlives the VM */
 	const char *cgroup; /* NULL: none */
-	const char *save_dir; /* directory for the VMM alone, on the file system that save() will write to; empty, outlives the VM;
+	const char *
+		save_dir; /* directory for the VMM alone, on the file system that save() will write to; empty, outlives the VM;
 			       * NULL: the VMM writes to save()'s own directory, if it may */
 };
 
@@ -108,6 +109,7 @@ enum vm_said {
 
 struct vm_driver {
 	const char *name; /* "qemu" */
+	bool keeps_dirs; /* its VMM knows save_dir by its name for life: it cannot be given to another sandbox */
 
 	/**
 	 * probe() - Find the program and what it can do here
