@@ -243,11 +243,11 @@ int version_move_memory(int from_fd, int version_fd, struct err *e)
 }
 
 int template_memory_finish(struct template_memory_fresh *f, const struct template_version *v,
-			   const struct template_memory *m, struct err *e)
+			   const struct template_memory *m, const struct deadline *d, struct err *e)
 {
 	struct template *t;
 	struct version *own;
-	int r = fault_point("warm-name", NULL, e);
+	int r = fault_point("warm-name", d, e);
 
 	if (r == 0)
 		r = take_name(f->version_fd, FRESH_DIR, f->version_fd, e);

@@ -224,7 +224,8 @@ int template_memory_seal(int memory_fd, int start_fd, const struct template_memo
 
 /* Give it its name, durably, in the place of what the version had. Return: 0; -ENOENT the version is gone; -EIO, …. */
 int template_memory_finish(struct template_memory_fresh *f, const struct template_version *v,
-			   const struct template_memory *m, struct err *e);
+			   const struct template_memory *m, const struct deadline *d,
+			   struct err *e);
 
 /* Remove what has not been finished. */
 void template_memory_fresh_done(struct template_memory_fresh *f);

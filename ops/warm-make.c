@@ -128,7 +128,7 @@ static int save(struct sbx *s, const struct template_version *v, const struct de
 	if (r == 0)
 		r = copy_data(s, fresh.fd, &m, d, e);
 	if (r == 0)
-		r = template_memory_finish(&fresh, v, &m, e);
+		r = template_memory_finish(&fresh, v, &m, d, e);
 	template_memory_fresh_done(&fresh);
 	return r;
 }
