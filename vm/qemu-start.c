@@ -216,7 +216,7 @@ static int await_ready(struct vm *vm, const struct start *s, const struct deadli
 	if (r == 0)
 		r = qemu_open_console(vm->run_dir, &vm->common.console, e);
 	vm->common.events = vm->qmp.fd;
-	return r;
+	return r < 0 ? err_wrap(e, "cannot start the VM %s", vm->run_dir) : 0;
 }
 
 /* The listening socket is closed by the caller once QEMU has it: its end is then the end of the connection. */
@@ -271,7 +271,6 @@ int qemu_start(const struct vm_spec *spec, const struct deadline *d, struct vm *
 	if (r == 0) {
 		*ret_vm = steal_ptr(&vm);
 	} else {
-		(void)err_wrap(e, "cannot start the VM %s", spec->run_dir);
 		undo(vm, spec);
 		add_last_words(&s, e);
 	}
