@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ops/registry.c - the list of sandboxes, and defining, renaming and removing one
+/* ops/registry.c - the list of sandboxes, and renaming and removing one
  *
  * How it works: an array sorted by serial (serials only grow, so adding is appending) and a hash of the
- * names. The array holds one reference to each. What changes names or makes sandboxes takes define_lock
+ * names. The array holds one reference to each. What changes names or makes sandboxes takes registry_define_lock
  * around its disk work, so that the registry lock itself is held for memory only.
  */
 #include "ops/registry-private.h"
@@ -36,7 +36,7 @@ enum {
 	NAME_BUCKETS = 16384, /* power of two */
 };
 
-static pthread_mutex_t define_lock = PTHREAD_MUTEX_INITIALIZER; /* before the registry lock */
+pthread_mutex_t registry_define_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sbx **list; /* sorted by serial */
 static size_t list_len, list_room;
@@ -270,54 +270,7 @@ struct sbx *registry_next_any(uint32_t after)
 	return next_where(after, true);
 }
 
-/* What is not a user's plain new one. */
-struct birth {
-	const char *pin;  /* not NULL: it is hidden and of that version */
-	const char *mark; /* of a clone; NULL: none */
-};
-
-/*
- * Make the directory and the first record. What is left of a failed one has no record and is swept.
- */
-static int define_on_disk(const char *name, const struct birth *birth, const struct writer *w,
-			  struct sbx **ret, struct err *e)
-{
-	char serial_name[16];
-	uint32_t serial;
-	struct sbx *s;
-	int r = serial_take(&serial, e);
-
-	if (r < 0)
-		return r;
-	(void)snprintf(serial_name, sizeof(serial_name), "%" PRIu32, serial);
-	if (mkdirat(host.sandboxes_fd, serial_name, 0700) < 0)
-		return err_sys(e, errno, "cannot make its directory");
-	s = sbx_new(serial, e);
-	if (s) {
-		(void)snprintf(s->name, sizeof(s->name), "%s", name);
-		s->uid = w->uid;
-		s->gid = w->gid;
-		s->mode = 0700;
-		s->created_ms = wall_ms();
-		s->level = LEVEL_NONE;
-		s->hidden = s->gone = birth->pin != NULL;
-		(void)snprintf(s->template_pin, sizeof(s->template_pin), "%s",
-			       birth->pin ? birth->pin : "");
-		(void)snprintf(s->cloning, sizeof(s->cloning), "%s",
-			       birth->mark ? birth->mark : "");
-	}
-	if (s && steps_up(s, LEVEL_DEFINED, &(struct deadline){INT64_MAX, -1}, e) == 0 &&
-	    file_sync_dir(host.sandboxes_fd, e) == 0) {
-		*ret = s;
-		return 0;
-	}
-	sbx_put(s);
-	(void)file_remove_tree(host.sandboxes_fd, serial_name,
-			       NULL); /* else the next start sweeps it */
-	return e ? -e->code : -EIO;
-}
-
-static bool name_taken(const char *name)
+bool registry_name_taken(const char *name)
 {
 	bool taken;
 
@@ -337,61 +290,6 @@ int registry_add(struct sbx *s)
 		name_add(s);
 	pthread_mutex_unlock(&registry_lock);
 	return r;
-}
-
-int registry_create_clone(const char *name, const char *mark, const struct writer *w,
-			  struct sbx **ret, struct err *e)
-{
-	const struct birth birth = {.mark = mark};
-	struct sbx *s = NULL;
-	int r = 0;
-
-	if (!name_is_valid(name))
-		return err_set(
-			e, EINVAL,
-			"%s is not a name: 1 to 63 of a-z A-Z 0-9 . _ -, a letter or digit first",
-			name);
-	pthread_mutex_lock(&define_lock);
-	if (name_taken(name))
-		r = err_set(e, EEXIST, "there is a sandbox %s", name);
-	if (r == 0)
-		r = define_on_disk(name, &birth, w, &s, e);
-	if (r == 0 && s && registry_add(s) < 0) {
-		(void)steps_down(s, LEVEL_NONE, NULL); /* else it is there after the next start */
-		r = err_set(e, ENOMEM, "no memory");
-	}
-	pthread_mutex_unlock(&define_lock);
-	if (r < 0 || !s) {
-		sbx_put(s);
-		return r;
-	}
-	event_add(s->serial, name, "created", "%s", "");
-	*ret = s;
-	return 0;
-}
-
-int registry_create(const char *name, const struct writer *w, struct sbx **ret, struct err *e)
-{
-	return registry_create_clone(name, NULL, w, ret, e);
-}
-
-int registry_create_hidden(const char *name, const char *pin, struct sbx **ret, struct err *e)
-{
-	const struct writer own = {.uid = geteuid(), .gid = getegid()};
-	const struct birth birth = {.pin = pin};
-	struct sbx *s = NULL;
-	int r = define_on_disk(name, &birth, &own, &s, e);
-
-	if (r == 0 && s && registry_add(s) < 0) {
-		(void)steps_down(s, LEVEL_NONE, NULL); /* else the next start does */
-		r = err_set(e, ENOMEM, "no memory");
-	}
-	if (r < 0) {
-		sbx_put(s);
-		return r;
-	}
-	*ret = s;
-	return 0;
 }
 
 /* Change the name in memory and on disk, or neither. */
@@ -420,7 +318,7 @@ int registry_rename(struct sbx *s, const char *name, struct err *e)
 
 	if (!name_is_valid(name))
 		return err_set(e, EINVAL, "%s is not a name", name);
-	pthread_mutex_lock(&define_lock);
+	pthread_mutex_lock(&registry_define_lock);
 	pthread_mutex_lock(&registry_lock);
 	if (!s->listed)
 		r = err_set(e, ENOENT, "it is being destroyed");
@@ -435,7 +333,7 @@ int registry_rename(struct sbx *s, const char *name, struct err *e)
 		name_add(s);
 		pthread_mutex_unlock(&registry_lock);
 	}
-	pthread_mutex_unlock(&define_lock);
+	pthread_mutex_unlock(&registry_define_lock);
 	if (r == 0) {
 		event_add(s->serial, name, "renamed", "%s", "");
 		sbx_changed(s);
@@ -450,7 +348,7 @@ int registry_set_owner(struct sbx *s, uid_t uid, gid_t gid, mode_t mode, struct 
 	mode_t old_mode;
 	int r;
 
-	pthread_mutex_lock(&define_lock);
+	pthread_mutex_lock(&registry_define_lock);
 	pthread_mutex_lock(&s->lock);
 	old_uid = s->uid;
 	old_gid = s->gid;
@@ -467,7 +365,7 @@ int registry_set_owner(struct sbx *s, uid_t uid, gid_t gid, mode_t mode, struct 
 		s->mode = old_mode;
 		pthread_mutex_unlock(&s->lock);
 	}
-	pthread_mutex_unlock(&define_lock);
+	pthread_mutex_unlock(&registry_define_lock);
 	sbx_changed(s);
 	return r;
 }
@@ -494,7 +392,7 @@ int registry_retire(struct sbx *s, struct err *e)
 {
 	int r = 0;
 
-	pthread_mutex_lock(&define_lock);
+	pthread_mutex_lock(&registry_define_lock);
 	if (!s->gone) { /* else NAME~SERIAL: its teardown failed before */
 		set_gone(s, true);
 		r = s->damaged ? 0 : record_save(s, e);
@@ -506,7 +404,7 @@ int registry_retire(struct sbx *s, struct err *e)
 			pthread_mutex_unlock(&registry_lock);
 		}
 	}
-	pthread_mutex_unlock(&define_lock);
+	pthread_mutex_unlock(&registry_define_lock);
 	return r;
 }
 
