@@ -27,9 +27,10 @@ struct host {
 	int sandboxes_fd, templates_fd; /* directories below it */
 	char run_dir[80];               /* for sockets of VMMs: short, gone after a reboot */
 	char instance[5];
-	int64_t started_ms;         /* wall clock */
-	const struct vm_driver *vm; /* the default; NULL: none works here; vm_why says what to install */
-	struct vm_host vm_host;     /* what its probe found */
+	int64_t started_ms; /* wall clock */
+	const struct vm_driver
+		*vm; /* the default; NULL: none works here; vm_why says what to install */
+	struct vm_host vm_host;             /* what its probe found */
 	struct vm_host vms[VM_DRIVERS_MAX]; /* of all that work here; driver NULL: not this one */
 	char vm_refusals[VM_DRIVERS_MAX][512]; /* why not; as vm_drivers[] */
 	char vm_why[1024];                     /* one line about all */

@@ -127,7 +127,8 @@ struct sbx {
 		memory; /* [lock], changed with the turn; of a paused one, or one in error: ops/memory.h */
 	struct snapshot *snapshots;             /* [lock] oldest first; snapshot.h; owned */
 	char snapshot_parent[NAME_MAX_LEN + 1]; /* [lock] the one that it goes on from; "" none */
-	char cloning[40]; /* [lock] what it is on its way for as long as that is there; "": it is no clone, or real; clone.h */
+	char cloning
+		[40]; /* [lock] what it is on its way for as long as that is there; "": it is no clone, or real; clone.h */
 	int64_t created_ms, started_ms, active_ms; /* [lock] wall clock, 0: never */
 	char exit_reason[32];                      /* [lock] "" while it runs for the first time */
 	char last_error[512];                      /* [lock] */

@@ -19,6 +19,7 @@ enum {
 	ASK_FIRST_MS = 25, /* for the first answer; then twice as long */
 	WAIT_US = 1000,
 	LINE_SIZE = 64 << 10,
+	SAID_SIZE = 512,
 	COPY_PIECE = 8 << 20,
 };
 
@@ -72,15 +73,17 @@ static void await(struct restored *r, const char *what)
 /* Say it, with a descriptor when @fd is not -1, and wait for its return. */
 static void say(struct restored *r, int fd, const char *text)
 {
+	char line[SAID_SIZE];
 	union {
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)),
 			      .cmsg_level = SOL_SOCKET,
 			      .cmsg_type = SCM_RIGHTS}};
-	struct iovec part = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+	struct iovec part = {.iov_base = line, .iov_len = strlen(text)};
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
+	(void)snprintf(line, sizeof(line), "%s", text); /* sendmsg(2) takes nothing const */
 	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
 	if (fd >= 0) {
 		message.msg_control = &control;

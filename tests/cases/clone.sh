@@ -47,7 +47,10 @@ holds_first() { # NAME
 differ() { # COMMAND…: what it prints of $names is no two times the same, and never empty
 	local name
 	for name in $names; do "$@" "$name"; done >values
-	[ "$(grep -c . values)" = "$(echo $names | wc -w)" ] && [ "$(sort values | uniq -d)" = "" ] || { cat values; return 1; }
+	if [ "$(grep -c . values)" != "$(echo "$names" | wc -w)" ] || [ "$(sort values | uniq -d)" != "" ]; then
+		cat values
+		return 1
+	fi
 }
 machine_id() { sh_in "$1" 'cat /etc/machine-id'; }
 host_ip() { status "$1" host_ip; }

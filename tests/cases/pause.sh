@@ -84,8 +84,8 @@ is_said() { # ADDRESS
 released() { # NAME PID: nothing of it runs or is attached
 	process_is_gone "$2" || return
 	[ -z "$(status "$1" pid)$(status "$1" host_ip)$(cat "$M/$1/net/address")" ] || return
-	[ -z "$(ip netns list 2>/dev/null | grep "$(cat "$S/instance")")" ] || return
-	[ -z "$(losetup -nO BACK-FILE 2>/dev/null | grep "$(dir_of "$1")")" ] || return
+	! ip netns list 2>/dev/null | grep -q "$(cat "$S/instance")" || return
+	! losetup -nO BACK-FILE 2>/dev/null | grep -q "$(dir_of "$1")" || return
 	[ -z "$(find /sys/fs/cgroup -name "sbxfs-$(cat "$S/instance")-$(status "$1" id | sed 's/.*-//')" 2>/dev/null)" ]
 }
 median() {
@@ -264,7 +264,10 @@ boot=$(boot_id web2)
 
 refused() { # NAME ERRNO TEXT: and stays as it was
 	ctl "$1" "resume timeout=280" >reply && return 1
-	grep -q "^error: $2: .*$3" reply && [ "$(state "$1") $(memories "$1")" = "paused 1" ] || { cat reply "$LOG"; return 1; }
+	if ! grep -q "^error: $2: .*$3" reply || [ "$(state "$1") $(memories "$1")" != "paused 1" ]; then
+		cat reply "$LOG"
+		return 1
+	fi
 }
 ok "pause" ctl web2 "pause timeout=280"
 d=$(echo "$(dir_of web2)"/memory.*)

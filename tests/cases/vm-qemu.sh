@@ -7,8 +7,8 @@
 # failing starts, a daemon that comes back, and that nothing is left or written meanwhile. Needs no root.
 . "$TOP/tests/tap.sh"
 
-# shellcheck source=tests/vm/serial-guest.sh
-. "$TOP/tests/vm/serial-guest.sh"
+# shellcheck source=tests/serial-guest.sh
+. "$TOP/tests/serial-guest.sh"
 
 is "the modules for the guest are there" "${modules_missing:-0}" 0
 ok "a probe tells what there is" sh -c '"$1" probe | tee probe | grep -q "^version=[0-9]"' sh "$helper"

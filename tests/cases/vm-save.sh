@@ -8,8 +8,8 @@
 # SAVE_CORE=yes: only the first part.
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 . "$TOP/tests/tap.sh"
-# shellcheck source=tests/vm/serial-guest.sh
-. "$TOP/tests/vm/serial-guest.sh"
+# shellcheck source=tests/serial-guest.sh
+. "$TOP/tests/serial-guest.sh"
 
 guest_mib=128
 blob=20 # MiB of the guest's memory that are checked by digest

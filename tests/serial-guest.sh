@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# tests/vm/serial-guest.sh - a guest that obeys its serial line, and verbs on its VM; read after tests/tap.sh
+# tests/serial-guest.sh - a guest that obeys its serial line, and verbs on its VM; read after tests/tap.sh
 #
 #   vm NAME VERB…        helper-vm's verbs on a VM in the folder NAME; what it said is in NAME/out
 #   nothing_left NAME    nothing of it runs any more, and its run directory is empty
@@ -20,6 +20,7 @@ PATH=$PATH:/sbin:/usr/sbin
 
 mkdir -p root/bin root/proc root/sys root/dev root/tmp root/m
 cp "$(command -v busybox)" root/bin/busybox
+# shellcheck disable=SC2034 # for the case
 modprobe -d "$tree" -S "$(basename "$tree")" --show-depends -a virtio_mmio virtio_blk virtio_net virtio_balloon \
 	virtio-rng pvpanic-mmio >modules || modules_missing=1
 awk '$1 == "insmod" && !seen[$2]++ { print $2 }' modules | while read -r file; do
