@@ -200,7 +200,7 @@ int qemu_argv_build(const struct vm_spec *spec, const struct qemu_fds *fds,
 	if (fds->disk >= 0 && add_disk(ret, spec, fds, disk, base) < 0)
 		ret->failed = true;
 	opt(ret, "-device", "virtio-rng-device,id=rng0");
-	opt(ret, "-device", "virtio-balloon-device,id=bal0");
+	opt(ret, "-device", "virtio-balloon-device,id=bal0,free-page-reporting=on");
 	add_net(ret, spec, fds);
 	opt(ret, "-device", "pvpanic");
 	if (add_channels(ret, spec, fds) < 0)

@@ -84,7 +84,8 @@ static void test_plain(void **state)
 	assert_null(value(&a, "-blockdev", 0));
 	assert_null(value(&a, "-netdev", 0));
 	assert_non_null(value_with(&a, "-device", "virtio-rng-device,id=rng0"));
-	assert_non_null(value_with(&a, "-device", "virtio-balloon-device,id=bal0"));
+	assert_non_null(
+		value_with(&a, "-device", "virtio-balloon-device,id=bal0,free-page-reporting=on"));
 	qemu_argv_done(&a);
 }
 
