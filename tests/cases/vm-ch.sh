@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# needs:
+# needs: slow
 # proves: 52 56 81
 # The cloud-hypervisor driver against a fake that holds requests to the published schema: start, pause, resume, save, going
 # on, balloon, all the ways to end, and each failure with no process, name or descriptor left. Needs no KVM.
