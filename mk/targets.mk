@@ -41,14 +41,19 @@ template-built: tests-built
 check-vm: tests-built faults-built template-built ## the cases that need device-mapper or KVM, on a test host
 	@$(RUN_ENV) tests/host/cases
 
-check: ## all of it: deps, build, test, check-host, check-vm, lint (as root)
+# What is cheap and fails fast comes first. Both groups of cases share the processors (tests/slot); the one goes on when
+# the other has failed, so that a run tells all.
+check: ## all of it: deps, build, lint, test, check-host, check-vm (as root)
+	@mk/report $(MAKE) --no-print-directory check-steps
+
+check-steps:
 	$(SUB) deps
 	$(SUB) -j$(JOBS) all
 	$(SUB) -j$(JOBS) tests-built
-	$(SUB) test
-	$(SUB) check-host
-	$(SUB) check-vm
 	$(SUB) lint
+	$(SUB) test
+	$(SUB) faults-built template-built
+	$(SUB) -k -j2 check-host check-vm
 
 bench: all $(filter $(B)/tests/bench/%,$(HELPER_BIN)) ## measure, and compare with the limits
 	@$(RUN_ENV) tests/bench/run
@@ -208,6 +213,6 @@ clean: ## remove every build folder
 	rm -rf build $(B) build-asan build-tsan build-analyze build-scan build-fuzz build-cover $(B)-lint $(B)-faults
 
 FORCE:
-.PHONY: FORCE deps help tests-built faults-built template-built test check-host check-vm check bench demo lint lint-steps warnings \
+.PHONY: FORCE deps help tests-built faults-built template-built test check-host check-vm check check-steps bench demo lint lint-steps warnings \
   lint-objects tidy tidy-files cppcheck format-check format layers check-docs shellcheck manlint codespell asan tsan \
   analyze fuzz fuzz-bins cover install uninstall clean

@@ -391,8 +391,8 @@ list_points() {
 }
 
 here=$PWD
-machine() { # control groups are the whole machine's, and other daemons may run there: see instance_is_gone()
-	"$TOP/tests/inventory" | grep -v '^cgroup '
+machine() { # control groups and devices are the whole machine's, and other daemons may run there: see instance_is_gone()
+	"$TOP/tests/inventory" | grep -vE '^(cgroup|dm|loop) '
 }
 machine >inventory.before
 (trap - EXIT; list_points)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# needs: root netns
+# needs: root netns alone
 # proves:
 # The inventory sees each kind of thing that can be left behind, and nothing once it is gone.
 . "$TOP/tests/tap.sh"

@@ -11,7 +11,7 @@ case_of() { # NAME NEEDS BODY
 
 # The runner on our own cases, with no unit tests; its output goes to ./out.
 run() {
-	env -u CI -u NOSKIP -u RUN_SKIPS -u RUN_BASE RUN_ISOLATED=1 RUN_SETTLE=1 CASES="$PWD/cases" B="$PWD/none" "$@" >out 2>&1
+	env -u CI -u NOSKIP -u RUN_SKIPS -u RUN_BASE -u RUN_REPORT -u RUN_EACH RUN_ISOLATED=1 RUN_SETTLE=1 CASES="$PWD/cases" B="$PWD/none" "$@" >out 2>&1
 }
 suite() {
 	run "$TOP/tests/run" "$@"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # tests/cases/hostctl.sh - .ctl with several sandboxes, many starts at once, other users, the end of the daemon
-# needs: root fuse tcg netns
+# needs: root fuse tcg netns alone
 # proves: 1 17 25 26 27 28 77 80
 # shellcheck disable=SC2016,SC2012 # what stands in '…' is for another shell; the names in listings are our own
 set -u
