@@ -27,6 +27,7 @@
 #define ARCH    AUDIT_ARCH_AARCH64
 #define X32_BIT 0x40000000 /* none has it */
 #else
+/* cppcheck-suppress preprocessorErrorDirective ; it knows of no architecture */
 #error "which audit architecture is this?"
 #endif
 
