@@ -46,7 +46,7 @@ struct nested_turn {
  * When one fails the others are cancelled.
  * Return: 0 when all did; else the failure that was first in the list and not a consequence of another's.
  */
-int nested_turns(struct nested_turn *turns, unsigned count,
+int nested_turns(struct nested_turn *wanted, unsigned count,
 		 int (*run)(void *arg, const struct deadline *d, struct err *e),
 		 const struct deadline *d, struct err *e);
 

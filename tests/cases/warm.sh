@@ -227,7 +227,8 @@ if [ -z "$WARM_PLAIN" ]; then
 		import default "$template" >/dev/null
 		ctl .templates/default 'set memory_mb=160 disk_mb=64' >/dev/null
 		echo "$point die" >fault
-		is "$point dies: a start" "$(make one)" ok
+		make one >made 2>&1 # the daemon may be gone before the reply can be read
+		ok "$point dies: a start" grep -qE '^(ok|read: ENOTCONN)$' made
 		wait_for 300 process_is_gone "$P"
 		: >fault
 		daemon_again
