@@ -276,6 +276,8 @@ static void clear_marks(struct clone *c)
 	for (unsigned i = 0; i < c->order->count; i++) {
 		struct sbx *s = c->ones[i].s;
 
+		if (!s)
+			continue;
 		pthread_mutex_lock(&s->lock);
 		s->cloning[0] = '\0';
 		pthread_mutex_unlock(&s->lock);

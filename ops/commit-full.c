@@ -83,18 +83,18 @@ static int share(const struct keep *k, struct memory_saved *ret, struct err *e)
 	return memory_link(from, k->fd, e);
 }
 
-int commit_full_keep(struct sbx *s, const struct volume_spec *spec, int dir_fd, const char *dir,
+int commit_full_keep(struct sbx *s, const struct volume_spec *spec, const struct vm_saved *to,
 		     const struct deadline *d, struct template_memory *ret, struct err *e)
 {
-	struct keep k = {.s = s, .dir_fd = dir_fd, .dir = dir, .d = d};
+	struct keep k = {.s = s, .dir_fd = to->dir_fd, .dir = to->dir, .d = d};
 	enum sbx_state state = sbx_state(s);
 	AUTO_FD fd = -1;
 	int r;
 
 	*ret = (struct template_memory){.full = true, .disk_mib = spec->size_bytes >> 20};
-	if (mkdirat(dir_fd, MEMORY_DIR, 0700) < 0)
+	if (mkdirat(to->dir_fd, MEMORY_DIR, 0700) < 0)
 		return err_sys(e, errno, "cannot make a directory for its memory");
-	r = file_open_dir(dir_fd, MEMORY_DIR, &fd, e);
+	r = file_open_dir(to->dir_fd, MEMORY_DIR, &fd, e);
 	if (r < 0)
 		return r;
 	k.fd = fd;

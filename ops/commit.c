@@ -140,10 +140,11 @@ static void copy_path(const struct commit *c, char *path, size_t size)
 static int keep_memory(struct commit *c, const struct volume_spec *spec, struct err *e)
 {
 	char dir[384];
+	const struct vm_saved to = {.dir = dir, .dir_fd = c->copy_fd};
 	int r;
 
 	copy_path(c, dir, sizeof(dir));
-	r = commit_full_keep(c->s, spec, c->copy_fd, dir, c->d, &c->memory, e);
+	r = commit_full_keep(c->s, spec, &to, c->d, &c->memory, e);
 	return r < 0 ? r : commit_full_seal(c->copy_fd, &c->memory, &c->parts.memory_fd, e);
 }
 

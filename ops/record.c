@@ -51,16 +51,20 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_text(o, "exit_reason", s->exit_reason);
 	r = r ? r : json_add_text(o, "last_error", s->last_error);
 	r = r ? r : json_add_text(o, "token", s->token);
-	r = r ? r : json_add_text(o, "storage", s->store ? s->store->name : NULL);
+	r = r ? r : json_add_bool(o, "gone", s->gone);
+	return r ? r : config_add_json(&s->config, o);
+}
+
+/* Its data and its memory. */
+static int put_data(struct json_object *o, const struct sbx *s)
+{
+	int r = json_add_text(o, "storage", s->store ? s->store->name : NULL);
 	r = r ? r : json_add_text(o, "data", s->data_dir);
 	r = r ? r : json_add_int(o, "data_mb", (int64_t)s->data_mib);
 	r = r ? r : json_add_text(o, "snapshot_parent", s->snapshot_parent);
 	r = r ? r : json_add_text(o, "clone", s->cloning[0] ? s->cloning : NULL);
-	r = r ? r : json_add_bool(o, "gone", s->gone);
-	if (!s->warm)
-		r = r ? r : memory_add_json(&s->memory, o);
 	r = r ? r : json_add_text(o, "vmm", s->vmm ? s->vmm->name : NULL);
-	return r ? r : config_add_json(&s->config, o);
+	return r || s->warm ? r : memory_add_json(&s->memory, o);
 }
 
 static int put_copies(struct json_object *o, struct json_object *from, const char *but)
@@ -97,6 +101,7 @@ static int save_locked(struct sbx *s, struct err *e)
 		return err_set(e, ENOMEM, "no memory");
 	pthread_mutex_lock(&s->lock);
 	r = put_members(o, s);
+	r = r ? r : put_data(o, s);
 	pthread_mutex_unlock(&s->lock);
 	if (r == 0)
 		r = put_unknown(o, s->unknown);

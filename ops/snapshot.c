@@ -278,9 +278,10 @@ int snapshot_create(struct sbx *s, const char *name, enum snapshot_kind kind,
 
 	if (r == 0)
 		r = snapshot_begin(s, name, &f, e);
-	if (r == 0)
-		f.snapshot->kind = kind;
-	if (r == 0 && s->level >= LEVEL_DATA)
+	if (r < 0 || !f.snapshot)
+		return r;
+	f.snapshot->kind = kind;
+	if (s->level >= LEVEL_DATA)
 		r = snapshot_keep(s, &f, d, out, e);
 	if (r == 0)
 		r = snapshot_finish(s, &f, true, e);

@@ -265,7 +265,7 @@ int steps_check_saved(struct sbx *s, struct err *e)
 
 	if (r == 0)
 		r = vmm_choose(s, &spec.host, e);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	vm_spec_fill(s, &spec);
 	/* Which devices there are counts, and not where they lead: that is not there yet. */
@@ -290,7 +290,7 @@ static int vm_up(struct sbx *s, const struct deadline *d, struct err *e)
 
 	if (r == 0)
 		r = vmm_choose(s, &spec.host, e);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
 	s->vmm = spec.host->driver;

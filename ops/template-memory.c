@@ -132,13 +132,13 @@ static int spec_fill(const struct template_memory *m, const struct vm_saved *fro
 int template_memory_check(const struct template_memory *m, const char *dir, struct err *e)
 {
 	struct vm_saved from = {.dir = dir, .memory = VM_MEMORY_OWN};
-	struct vm_spec spec;
+	struct vm_spec spec = {.saved = NULL};
 	AUTO_FD fd = -1;
 	int r = file_open_dir(AT_FDCWD, dir, &fd, e);
 
 	if (r == 0)
 		r = spec_fill(m, &from, &spec, e);
-	if (r < 0)
+	if (r < 0 || !spec.host)
 		return r;
 	from.dir_fd = fd;
 	return spec.host->driver->check_saved(&spec, e);

@@ -42,7 +42,7 @@ enum {
 	PRUNE_MS = 10000, /* for an import to end */
 };
 
-struct make {
+struct making {
 	struct sbx *s;
 	const struct template_version *v;
 };
@@ -136,7 +136,7 @@ static int save(struct sbx *s, const struct template_version *v, const struct de
 /* With the hidden sandbox's turn. */
 static int make_run(void *arg, const struct deadline *d, struct err *e)
 {
-	const struct make *m = arg;
+	const struct making *m = arg;
 	struct deadline soon;
 	struct err why = {0};
 	struct guest g;
@@ -174,11 +174,11 @@ int warm_hidden_new(const char *pin, struct sbx **ret, struct err *e)
 static int make_with(const struct template_version *v, const struct deadline *d, struct err *e)
 {
 	const struct deadline never = {INT64_MAX, -1};
-	struct make m = {.v = v};
+	struct making m = {.v = v};
 	struct err why = {0};
 	int r = warm_hidden_new(v->pin, &m.s, e);
 
-	if (r < 0)
+	if (r < 0 || !m.s)
 		return r;
 	r = nested_turn(&m.s->lane, make_run, &m, d, e);
 	if (nested_turn(&m.s->lane, destroy_run, m.s, &never, &why) < 0)
@@ -215,36 +215,48 @@ static void prune(const char *pin)
 	template_put(t);
 }
 
-/* What is ready before anybody asks. */
-static int fill(const char *pin, const struct deadline *d, struct err *e)
+/* Fill what is ready before anybody asks. */
+static int fill(const struct template_version *v, const struct deadline *d, struct err *e)
 {
-	struct template_version *v = calloc(1, sizeof(*v));
-	int r = v ? template_version_find(pin, v, e) : err_set(e, ENOMEM, "no memory");
+	int r = 0;
 
-	if (r == 0) {
-		while (r == 0 && pool_lacks(v))
-			r = pool_add(v, d, e);
-		template_version_done(v);
-	}
-	free(v);
+	while (r == 0 && pool_lacks(v))
+		r = pool_add(v, d, e);
+	return r;
+}
+
+static int make(const struct template_version *v, const struct deadline *d, struct err *e)
+{
+	int r = fault_point("warm-make", d, e);
+
+	return r < 0 || warm_is_ready(v) ? r : make_with(v, d, e);
+}
+
+/* Do @fn with the version as it is now: what has been made since is in it. */
+static int with_version(const char *pin,
+			int (*fn)(const struct template_version *v, const struct deadline *d,
+				  struct err *e),
+			const struct deadline *d, struct err *e)
+{
+	AUTO_FREE struct template_version *v = calloc(1, sizeof(*v));
+	int r;
+
+	if (!v)
+		return err_set(e, ENOMEM, "no memory");
+	r = template_version_find(pin, v, e);
+	if (r < 0)
+		return r;
+	r = fn(v, d, e);
+	template_version_done(v);
 	return r;
 }
 
 int warm_make(const char *pin, const struct deadline *d, struct err *e)
 {
-	struct template_version *v = calloc(1, sizeof(*v));
-	int r = v ? fault_point("warm-make", d, e) : err_set(e, ENOMEM, "no memory");
+	int r = with_version(pin, make, d, e);
 
-	if (r == 0)
-		r = template_version_find(pin, v, e);
-	if (r == 0) {
-		if (!warm_is_ready(v))
-			r = make_with(v, d, e);
-		template_version_done(v);
-		if (r == 0 && settings.pool > 0)
-			r = fill(pin, d, e);
-	}
-	free(v);
+	if (r == 0 && settings.pool > 0)
+		r = with_version(pin, fill, d, e);
 	prune(pin);
 	return r;
 }

@@ -58,7 +58,7 @@ static int call_failed(int r, const char *what, struct err *e)
 	return -EIO;
 }
 
-int ch_call(const char *run_dir, const char *method, const char *what, struct json_object *body,
+int ch_call(const char *run_dir, const char *what, struct json_object *body,
 	    const struct deadline *d, struct json_object **ret, struct err *e)
 {
 	static const char *const json_header[] = {"Content-Type: application/json", NULL};
@@ -69,7 +69,7 @@ int ch_call(const char *run_dir, const char *method, const char *what, struct js
 	char url[96], path[CH_RUN_DIR_SIZE + sizeof(CH_SOCKET) + 1];
 	AUTO_BUF answer = BUF_INIT;
 	struct http_request r = {
-		.method = method,
+		.method = ret ? "GET" : "PUT",
 		.url = url,
 		.unix_path = path,
 		.headers = body ? json_header : NULL,
@@ -102,7 +102,7 @@ static int put_one(const char *run_dir, const char *what, struct json_object *bo
 {
 	if (added < 0)
 		return err_set(e, ENOMEM, "no memory for %s", what);
-	return ch_call(run_dir, "PUT", what, body, d, NULL, e);
+	return ch_call(run_dir, what, body, d, NULL, e);
 }
 
 int ch_put_text(const char *run_dir, const char *what, const char *key, const char *value,
@@ -123,7 +123,7 @@ int ch_put_int(const char *run_dir, const char *what, const char *key, int64_t v
 
 int ch_info(const char *run_dir, const struct deadline *d, struct json_object **ret, struct err *e)
 {
-	return ch_call(run_dir, "GET", "vm.info", NULL, d, ret, e);
+	return ch_call(run_dir, "vm.info", NULL, d, ret, e);
 }
 
 /* ---- events ------------------------------------------------------------------------------------------ */

@@ -155,7 +155,7 @@ static int set_state(struct vm *vm, const char *command, const char *wanted,
 		     const struct deadline *d, struct err *e)
 {
 	struct err refusal = {0};
-	int r = ch_call(vm->run_dir, "PUT", command, NULL, d, NULL, &refusal);
+	int r = ch_call(vm->run_dir, command, NULL, d, NULL, &refusal);
 
 	if (r == -ETIMEDOUT || r == -ECANCELED)
 		return err_set(e, -r, "%s", refusal.text);

@@ -102,14 +102,14 @@ void ch_names_remove(const char *run_dir);
 /* ---- vm/ch-api.c ---- */
 
 /**
- * ch_call() - One request to the API
+ * ch_call() - One request to the API: GET when an answer is wanted, else PUT
  * @what: such as "vm.pause"
  * @body: NULL: none; borrowed
  * @ret:  the answer, a new reference; NULL: not wanted
  * Context: blocks until the VMM has done it: its API answers one after the other. A call that @d ends goes on in the VMM.
  * Return: 0; -EIO refused, with the VMM's reasons, or it is gone; -ETIMEDOUT; -ECANCELED.
  */
-int ch_call(const char *run_dir, const char *method, const char *what, struct json_object *body,
+int ch_call(const char *run_dir, const char *what, struct json_object *body,
 	    const struct deadline *d, struct json_object **ret, struct err *e);
 
 /* PUT of one text or number member. */

@@ -11,21 +11,21 @@
 /* QEMU first: its guests run with and without KVM, survive a full disk, and share saved memory. */
 const struct vm_driver *const vm_drivers[] = {&qemu_driver, &ch_driver, NULL};
 
-enum { DRIVER_COUNT = sizeof(vm_drivers) / sizeof(*vm_drivers) - 1 };
-_Static_assert((int)DRIVER_COUNT <= (int)VM_DRIVERS_MAX, "room for each");
+_Static_assert(sizeof(vm_drivers) <= ((size_t)VM_DRIVERS_MAX + 1) * sizeof(void *),
+	       "room for each");
 
-static const char *programs[DRIVER_COUNT]; /* as vm_drivers[]; NULL: look in PATH */
+static const char *programs[VM_DRIVERS_MAX]; /* as vm_drivers[]; NULL: look in PATH */
 
 void vm_set_program(const char *driver, const char *path)
 {
-	for (size_t i = 0; i < DRIVER_COUNT; i++)
+	for (size_t i = 0; vm_drivers[i]; i++)
 		if (strcmp(vm_drivers[i]->name, driver) == 0)
 			programs[i] = path;
 }
 
 const char *vm_program(const char *driver)
 {
-	for (size_t i = 0; i < DRIVER_COUNT; i++)
+	for (size_t i = 0; vm_drivers[i]; i++)
 		if (strcmp(vm_drivers[i]->name, driver) == 0)
 			return programs[i];
 	return NULL;
