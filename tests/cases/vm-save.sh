@@ -118,7 +118,7 @@ mkdir -p bare
 cp -r --sparse=always one/m bare/m
 qemu-system-x86_64 -machine microvm,memory-backend=ram0 -accel tcg -cpu max -m ${guest_mib}M -smp 1 -nodefaults -no-user-config \
 	-display none -no-reboot -object memory-backend-file,id=ram0,size=${guest_mib}M,mem-path=bare/m/memory,share=off \
-	-device virtio-rng-device,id=rng0 -device virtio-balloon-device,id=bal0 -device pvpanic -serial null \
+	-device virtio-rng-device,id=rng0 -device virtio-balloon-device,id=bal0,free-page-reporting=on -device pvpanic -serial null \
 	-chardev socket,id=qmp,path=bare/qmp,server=on,wait=off -mon chardev=qmp,mode=control -incoming defer >bare/log 2>&1 &
 bare_pid=$!
 bare() { # JSON…: what QEMU says to it
