@@ -155,6 +155,7 @@ is "no clone of that" "$(errno c1 "clone e1")" EINVAL
 
 # ---- who may ---------------------------------------------------------------------------------------------
 
+chmod 711 . a
 chown 1000:1000 "$M/c1"
 is "only who may make sandboxes" "$(ctl c1 start >/dev/null; setpriv --reuid 1000 --regid 1000 --clear-groups -- "$helper_write" -q "$M/c1/ctl" "clone mine")" EACCES
 
