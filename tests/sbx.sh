@@ -16,6 +16,8 @@
 #   spawn NAME TEXT         such a write in the background; its pid in $W, TEXT and OPTIONs are of helper-write
 #   answer PID              wait for it and print "ok" or the error's name; answer_reply PID: what it read then
 #   state NAME, status NAME KEY
+#   events NAME             all events so far, without waiting for more; of the daemon's own: events .
+#   told NAME PATTERN       true once an event matches it; false after 20 seconds
 #   leak_mark, leak_check   what the machine and the daemon hold, and whether it is so again
 # shellcheck disable=SC2034,SC2154 # variables for the cases, and of tests/tap.sh
 
@@ -40,11 +42,16 @@ daemon() { # NAME [OPTION…]
 	PATH=${DAEMON_PATH:-$PATH} "$B/sbxfs" -f --state-dir "$PWD/$name/state" ${DAEMON_CONFIG:+--config "$DAEMON_CONFIG"} $DAEMON_OPTIONS "$@" "$PWD/$name/m" >>"$name/log" 2>&1 &
 	daemon_pid[$name]=$!
 	use "$name"
-	wait_for 60 daemon_answers "$name" # its probes take long on a busy test host
+	wait_for 120 daemon_answers_or_is_gone "$name" # its probes take long on a busy test host
+	daemon_answers "$name"
 	tap_result $? "the daemon $name answers"
 }
 
-daemon_answers() { # NAME: mounted; or it has ended
+daemon_answers_or_is_gone() { # NAME
+	daemon_answers "$1" || process_is_gone "${daemon_pid[$1]}"
+}
+
+daemon_answers() { # NAME
 	grep -q '^sbxfs ' "$1/m/.version" && grep -q " $PWD/$1/m fuse.sbxfs " /proc/mounts
 }
 
@@ -170,6 +177,21 @@ state() { # NAME
 
 status() { # NAME KEY
 	sed -n "s/^$2=//p" "$M/$1/status"
+}
+
+events() { # NAME
+	local file=$M/$1/events
+	[ "$1" != . ] || file=$M/.events
+	dd if="$file" iflag=nonblock bs=64k 2>/dev/null
+	return 0
+}
+
+told() { # NAME PATTERN
+	wait_for 20 told_now "$@"
+}
+
+told_now() { # NAME PATTERN
+	events "$1" | grep -q "$2"
 }
 
 in_state() { # NAME STATE

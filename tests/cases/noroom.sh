@@ -47,7 +47,7 @@ disk_full() { # NAME
 	[ "$(state "$1") $(status "$1" exit_reason)" = "frozen disk-full" ]
 }
 event() { # EVENT: the lines of it, of all sandboxes
-	timeout 2 cat "$M/.events" | grep "\"event\":\"$1\""
+	events . | grep "\"event\":\"$1\""
 }
 # In the guest, beside everything: MIB of noise to FILE, its sum on the way, and how that ended.
 write_in() { # NAME FILE MIB

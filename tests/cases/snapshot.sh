@@ -149,8 +149,8 @@ ok "delete" snapshot web1 "delete two"
 is "its children have its parent" "$(list web1)" "one:- three:one busy:three branch:one still:one"
 is "there is none any more" "$(snapshot_errno web1 "delete two") $(snapshot_errno web1 "rollback two")" "ENOENT ENOENT"
 ok "what followed it is whole" snapshot web1 "rollback three"
-ok "events tell" grep -q '"event":"snapshot","name":"two","verb":"delete"' <(timeout 1 cat "$M/web1/events")
-ok "of each verb" grep -q '"event":"snapshot","name":"three","verb":"rollback"' <(timeout 1 cat "$M/web1/events")
+ok "events tell" told web1 '"event":"snapshot","name":"two","verb":"delete"'
+ok "of each verb" told web1 '"event":"snapshot","name":"three","verb":"rollback"'
 ok "a template of a snapshot" mkdir "$M/.templates/spare"
 is "is needed" "$(rmdir "$M/.templates/default" 2>&1 | sed 's/.*: //')" "Device or resource busy"
 ok "rmdir" rmdir "$M/.templates/spare"

@@ -43,11 +43,11 @@ ended_well() { # NAME FILE MIB
 		"$(sh_in "$1" "($(pieces "$3")) | md5sum")"
 	is "the guest has seen no error" "$(sh_in "$1" "dmesg | grep -iE 'i/o error|ext4-fs error|remount' || true")" ""
 }
-events() { # EVENT: the lines of it since the mark
-	timeout 3 cat "$M/.events" | awk -F '[:,]' -v mark="$mark" '$2 > mark' | grep "\"event\":\"$1\""
+events_since() { # EVENT: the lines of it since the mark
+	events . | awk -F '[:,]' -v mark="$mark" '$2 > mark' | grep "\"event\":\"$1\""
 }
 mark_events() {
-	mark=$(timeout 3 cat "$M/.events" | tail -n 1 | awk -F '[:,]' '{ print $2 }')
+	mark=$(events . | tail -n 1 | awk -F '[:,]' '{ print $2 }')
 }
 overflown() {
 	dmsetup status | grep '^sbxfs-.* Overflow'
@@ -56,7 +56,7 @@ disk_full() { # NAME
 	[ "$(state "$1") $(status "$1" exit_reason)" = "frozen disk-full" ]
 }
 never_left_running() {
-	[ -z "$(events state)" ]
+	[ -z "$(events_since state)" ]
 }
 ms_since() { # NANOSECONDS
 	echo $((($(date +%s%N) - $1) / 1000000))
@@ -79,7 +79,7 @@ ended_well web1 /big 240
 echo "# 240 MiB written and read in $(ms_since "$began") ms"
 ok "its state never left running" never_left_running
 ok "they are counted" test "$(status web1 cow_used_bytes)" -gt $((used + 230 * MIB))
-echo "# stopped and let go on: $(events disk-grown | wc -l) times"
+echo "# stopped and let go on: $(events_since disk-grown | wc -l) times"
 
 # ---- an overflow: the daemon sleeps through it -------------------------------------------------------------
 
@@ -89,9 +89,9 @@ kill -STOP "$P"
 ok "the store overflows" wait_for 120 overflown
 began=$(date +%s%N)
 kill -CONT "$P"
-ok "it is mended" wait_for 20 events disk-grown
+ok "it is mended" wait_for 20 events_since disk-grown
 fails "the store is well" overflown
-at=$(events disk-grown | tail -n 1 | sed 's/.*"time":"\([^"]*\)".*/\1/')
+at=$(events_since disk-grown | tail -n 1 | sed 's/.*"time":"\([^"]*\)".*/\1/')
 echo "# it went on $(($(date -d "$at" +%s%3N) - began / 1000000)) ms after the daemon awoke"
 ended_well web1 /more 120
 ok "its state never left running" never_left_running
