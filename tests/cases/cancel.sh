@@ -25,7 +25,7 @@ begin() { # NAME [TEXT [HELPER-OPTION…]]
 	mark=$(wc -c <"$M/$name/console")
 	spawn "$name" "$text" "$@"
 	starter=$W
-	ok "$name begins to boot" wait_for 20 booting_since "$name" "$mark"
+	ok "$name begins to boot" wait_for 60 booting_since "$name" "$mark"
 }
 
 booting_since() { # NAME BYTES
@@ -132,7 +132,7 @@ ok "a bad timeout is no timeout" test "$(errno web1 "start timeout=x")" = EINVAL
 before=$(now_ms)
 is "async start" "$(errno web1 "async start")" ok
 ok "returns at once" test $(($(now_ms) - before)) -lt 500
-ok "and boots" wait_for 20 booting web1
+ok "and boots" wait_for 60 booting web1
 is "async: EBUSY while the turn is not free" "$(errno web1 "async start")" EBUSY
 is "O_NONBLOCK: EBUSY" "$("$helper_write" -qn "$M/web1/ctl" start)" EBUSY
 is "O_NONBLOCK ping has no turn to wait for" "$("$helper_write" -qn "$M/web1/ctl" ping)" ok
