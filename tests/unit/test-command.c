@@ -226,7 +226,7 @@ static void test_states(void **state)
 	ctl("stop\nkill\n", 0, "ok\n"); /* nothing to do */
 	ctl("exec true\n", -EHOSTDOWN, NULL);
 	ctl("sync\n", -EHOSTDOWN, NULL);
-	ctl("start\n", -ENOTSUP, "error: ENOTSUP: no VMM in this test\n");
+	ctl("start\n", -ENOTSUP, "error: ENOTSUP: no store in this test\n");
 	assert_int_equal(sbx_state(box), SBX_CREATED);
 	ctl("pause\n", -EINVAL,
 	    "error: EINVAL: it is created, and pause is for: running, frozen, paused\n");
@@ -402,8 +402,9 @@ static void test_host(void **state)
 	s = registry_find("a");
 	assert_int_equal(config_number(&s->config, NULL, CONFIG_VCPUS), 2); /* nothing ran */
 	sbx_put(s);
-	host_ctl("start b a\n", -ENOTSUP,
-		 "b error: ENOTSUP: no VMM in this test\na error: ENOTSUP: no VMM in this test\n");
+	host_ctl(
+		"start b a\n", -ENOTSUP,
+		"b error: ENOTSUP: no store in this test\na error: ENOTSUP: no store in this test\n");
 	host_ctl("exec b true\n", -EHOSTDOWN, "b error: EHOSTDOWN: ...");
 	host_ctl("wait a b created\n", 0, "a ok\nb ok\n");
 	host_ctl("shutdown now\n", -EINVAL, NULL);
