@@ -25,7 +25,7 @@ enum {
 /* Everything but the descriptors is text for status files; all filled by up(). */
 struct slot {
 	uint32_t index;
-	uint32_t serial;                 /* of the sandbox that has it */
+	uint32_t serial; /* in its names: its own, no other slot or sandbox ever has it; 0: none */
 	char host_ip[SLOT_ADDR_SIZE];    /* where the host reaches the guest */
 	char agent_addr[SLOT_ADDR_SIZE]; /* where the host reaches the agent: address … */
 	uint16_t agent_port;             /* … and port */
@@ -39,6 +39,15 @@ struct slot {
 	int netns_fd;                    /* -1: none; owned by the slot */
 	int tap_fd;                      /* -1: none; owned by the slot */
 };
+
+/* What has gone through the guest's own link, as the guest sees it. */
+struct slot_counters {
+	uint64_t rx_bytes, rx_packets; /* received by the guest */
+	uint64_t tx_bytes, tx_packets; /* sent by it */
+};
+
+struct egress;  /* net/egress.h */
+struct forward; /* net/forward.h */
 
 struct slot_driver {
 	const char *name; /* "netns", "user" */
@@ -75,6 +84,38 @@ struct slot_driver {
 	 */
 	int (*drain)(const struct slot *s, const struct deadline *d, struct err *e);
 	int (*undrain)(const struct slot *s, struct err *e); /* let connections in again */
+
+	/**
+	 * egress() - From now on the guest may send what @rules say, in place of what held before; all of it or nothing
+	 * @rules: the defaults when it has none
+	 * Return: 0; -ENOTSUP this kind of network cannot do it, with what it can in @e; -EIO; -ETIMEDOUT.
+	 */
+	int (*egress)(const struct slot *s, const struct egress *rules, const struct deadline *d,
+		      struct err *e);
+	/* Fill in how often each rule has been used; of those that egress() was given last, in their order. Return: 0; -EIO. */
+	int (*egress_count)(const struct slot *s, struct egress *rules, struct err *e);
+
+	/**
+	 * forward() - From now on these ports of the host lead to the guest, in place of those before; all of them or nothing changes
+	 * @list: @count of them
+	 * Return: 0; -EADDRINUSE somebody has one of them, named in @e; -ENOTSUP the VMM has to do it (vm.h); -EIO.
+	 */
+	int (*forward)(const struct slot *s, const struct forward *list, size_t count,
+		       const struct deadline *d, struct err *e);
+
+	/* At most so many bytes a second, each way; 0: no limit. Return: 0; -ENOTSUP; -EIO. */
+	int (*limit)(const struct slot *s, uint64_t bytes_per_sec, const struct deadline *d,
+		     struct err *e);
+
+	/* Context: does not wait for what up() and down() of others do. Return: 0; -ENOTSUP; -EIO. */
+	int (*counters)(const struct slot *s, struct slot_counters *ret, struct err *e);
+
+	/**
+	 * recycle() - Make it as up() left it, for another sandbox: no connection, rule, forward, limit or packet of the one before
+	 * @s: its VM has ended
+	 * Return: 0, verified; a negative errno: it is good for nothing but down().
+	 */
+	int (*recycle)(struct slot *s, const struct deadline *d, struct err *e);
 
 	/**
 	 * down() - Take it down; closes its descriptors
