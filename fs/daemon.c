@@ -31,14 +31,17 @@
 #include "base/log.h"
 #include "fs/loop.h"
 #include "fs/mount.h"
+#include "ops/settings.h"
 
 enum {
 	READY_BYTE = '\0',
 };
 
+static bool terminal;     /* -f on a terminal: every signal is the user's own */
 static int ready_fd = -1; /* pipe to the first process; -1: in the foreground, or told already */
 static pthread_t down_thread;
 static bool down_started; /* main thread only */
+static uint64_t down_how; /* SHUTDOWN_…; before the thread is started */
 
 /* ---- the first process --------------------------------------------------------------------------------- */
 
@@ -111,8 +114,8 @@ static void bring_down(void)
 	struct err e = {0};
 
 	(void)sd_notify(0, "STOPPING=1"); /* as above */
-	if (host_down(&e) < 0)
-		log_error("not every sandbox could be stopped: %s", e.text);
+	if (host_down(down_how, &e) < 0)
+		log_error("not every sandbox could be brought down: %s", e.text);
 }
 
 static void *down_main(void *arg)
@@ -128,7 +131,9 @@ static void on_signal(int sig)
 {
 	if (down_started)
 		return;
-	log_info("signal %d: stopping all sandboxes", sig);
+	if (sig == SIGINT || terminal)
+		down_how = SHUTDOWN_STOP;
+	log_info("signal %d: the daemon ends", sig);
 	down_started = pthread_create(&down_thread, NULL, down_main, NULL) == 0;
 	if (!down_started)
 		log_error("cannot start a thread to stop the sandboxes, ignoring");
@@ -204,8 +209,9 @@ static int serve(const struct daemon_options *o, struct err *e)
 	int status, r;
 
 	descriptors_allow();
+	terminal = o->foreground && isatty(STDERR_FILENO);
+	down_how = settings.on_shutdown;
 	r = host_init(&o->host, e);
-
 	if (r < 0)
 		return r;
 	host_set_end(loop_stop);

@@ -13,6 +13,7 @@
 #include "base/parse.h"
 #include "base/timefmt.h"
 #include "ops/event.h"
+#include "ops/policy.h"
 #include "ops/registry.h"
 #include "ops/template.h"
 
@@ -264,7 +265,11 @@ static int call_run(struct job *j, struct err *e)
 
 	log_subject(c->name[0] ? c->name : NULL);
 	job_show(c, JOB_RUNNING);
-	if (c->sbx)
+	if (c->sbx && (v->flags & VERB_DECIDES))
+		policy_forget_restart(c->sbx);
+	if (c->sbx && (v->flags & VERB_GUEST))
+		r = policy_wake(&vc, e);
+	if (r == 0 && c->sbx)
 		r = verb_check_state(v, sbx_state(c->sbx), e);
 	if (r == 1)
 		return 0;
@@ -322,7 +327,9 @@ static int submit_check(struct call *c, struct lane *lane)
 	const struct verb *v = c->line->verb;
 	int r = check_guard(c, &c->err);
 
-	if (r == 0 && c->job.nowait && c->sbx && (v->kind == JOB_ASIDE || lane_turn_is_free(lane)))
+	if (r == 0 && c->job.nowait && c->sbx &&
+	    !((v->flags & VERB_GUEST) && policy_wakes(c->sbx)) &&
+	    (v->kind == JOB_ASIDE || lane_turn_is_free(lane)))
 		r = verb_check_state(v, sbx_state(c->sbx), &c->err);
 	return r < 0 ? r : 0;
 }

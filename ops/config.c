@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "ops/restart.h"
 #include "vm/vm.h"
 
 enum {
@@ -17,6 +18,8 @@ enum {
 	MEMORY_MAX_MB = 16 << 20, /* 16 TiB; what the host has is counted at the start */
 	DISK_MAX_MB = 64 << 20,   /* 64 TiB */
 	VALUE_MAX = 32768,        /* bytes of one value */
+	SECONDS_MAX = 1 << 30,    /* 34 years */
+	DELAY_MAX_MS = 1 << 30,   /* 12 days */
 };
 
 static int check_template(const char *value, struct err *e)
@@ -57,13 +60,28 @@ static int check_vmm(const char *value, struct err *e)
 	return err_set(e, EINVAL, "vmm=%s is not one of auto, qemu, cloud-hypervisor", value);
 }
 
-static int check_protect(const char *value, struct err *e)
+static int check_yes_no(const char *key, const char *value, struct err *e)
 {
 	bool yes;
 
 	return parse_bool(value, &yes) == 0
 		       ? 0
-		       : err_set(e, EINVAL, "protect=%s is not yes or no", value);
+		       : err_set(e, EINVAL, "%s=%s is not yes or no", key, value);
+}
+
+static int check_protect(const char *value, struct err *e)
+{
+	return check_yes_no("protect", value, e);
+}
+
+static int check_autostart(const char *value, struct err *e)
+{
+	return check_yes_no("autostart", value, e);
+}
+
+static int check_auto_resume(const char *value, struct err *e)
+{
+	return check_yes_no("auto_resume", value, e);
 }
 
 static int check_user(const char *value, struct err *e)
@@ -84,6 +102,65 @@ static int check_warm(const char *value, struct err *e)
 	return err_set(e, EINVAL, "warm=%s is not auto or no", value);
 }
 
+static int check_timeout(const char *value, struct err *e)
+{
+	return check_number("timeout_sec", value, 0, SECONDS_MAX, e);
+}
+
+static int check_on_timeout(const char *value, struct err *e)
+{
+	if (strcmp(value, "pause") == 0 || strcmp(value, "stop") == 0 ||
+	    strcmp(value, "destroy") == 0)
+		return 0;
+	return err_set(e, EINVAL, "on_timeout=%s is not pause, stop or destroy", value);
+}
+
+static int check_max_age(const char *value, struct err *e)
+{
+	return check_number("max_age_sec", value, 0, SECONDS_MAX, e);
+}
+
+static int check_restart(const char *value, struct err *e)
+{
+	enum restart_when when;
+
+	return restart_when_parse(value, &when) == 0
+		       ? 0
+		       : err_set(e, EINVAL, "restart=%s is not no, on-failure or always", value);
+}
+
+static int check_restart_max(const char *value, struct err *e)
+{
+	return check_number("restart_max", value, 0, UINT32_MAX, e);
+}
+
+static int check_restart_delay(const char *value, struct err *e)
+{
+	return check_number("restart_delay_ms", value, 0, DELAY_MAX_MS, e);
+}
+
+static int check_restart_delay_max(const char *value, struct err *e)
+{
+	return check_number("restart_delay_max_ms", value, 0, DELAY_MAX_MS, e);
+}
+
+static int check_health_cmd(const char *value, struct err *e)
+{
+	(void)value; /* any text is a command for /bin/sh */
+	(void)e;
+	return 0;
+}
+
+static int check_health_interval(const char *value, struct err *e)
+{
+	return check_number("health_interval_sec", value, 0, SECONDS_MAX, e);
+}
+
+static int check_health_retries(const char *value, struct err *e)
+{
+	return check_number("health_retries", value, 1, 1000, e);
+}
+
 /* clang-format off */
 const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_TEMPLATE]  = { "template",  "default", "what it is made from; pinned at the first start", check_template, true },
@@ -94,6 +171,18 @@ const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_PROTECT]   = { "protect",   "no",      "yes: destroy and rmdir are refused",              check_protect,  false },
 	[CONFIG_USER]      = { "user",      "root",    "who runs commands in the guest",                  check_user,     true },
 	[CONFIG_CWD]       = { "cwd",       "",        "where commands run in the guest; empty: the user's home", check_cwd, true },
+	[CONFIG_TIMEOUT_SEC] = { "timeout_sec", "0",   "seconds without use after which on_timeout happens; 0: never", check_timeout, false },
+	[CONFIG_ON_TIMEOUT] = { "on_timeout", "pause", "pause, stop or destroy",                          check_on_timeout, false },
+	[CONFIG_MAX_AGE_SEC] = { "max_age_sec", "0",   "seconds after which it is destroyed, unless protected; 0: never", check_max_age, false },
+	[CONFIG_RESTART]   = { "restart",   "no",      "no, on-failure or always: started again when it ends by itself", check_restart, false },
+	[CONFIG_RESTART_MAX] = { "restart_max", "0",   "restarts in a row without a good run; 0: any number", check_restart_max, false },
+	[CONFIG_RESTART_DELAY_MS] = { "restart_delay_ms", "1000", "before the first restart; twice as long before each further one", check_restart_delay, false },
+	[CONFIG_RESTART_DELAY_MAX_MS] = { "restart_delay_max_ms", "60000", "the longest delay; a longer run is a good one", check_restart_delay_max, false },
+	[CONFIG_AUTOSTART] = { "autostart", "no",      "yes: started when the daemon starts",             check_autostart, false },
+	[CONFIG_AUTO_RESUME] = { "auto_resume", "no",  "yes: a command for its guest starts or resumes it first", check_auto_resume, false },
+	[CONFIG_HEALTH_CMD] = { "health_cmd", "",      "run in the guest to tell whether it is well; empty: its agent is asked", check_health_cmd, false },
+	[CONFIG_HEALTH_INTERVAL_SEC] = { "health_interval_sec", "30", "between two looks at its health; 0: none", check_health_interval, false },
+	[CONFIG_HEALTH_RETRIES] = { "health_retries", "3", "failures in a row that make it unhealthy",  check_health_retries, false },
 	[CONFIG_WARM]      = { "warm",      "auto",    "no: the first start boots, also where its template has a memory to go on from", check_warm, false },
 };
 /* clang-format on */

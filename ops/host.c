@@ -26,6 +26,7 @@
 #include "ops/event.h"
 #include "ops/lane.h"
 #include "ops/nested.h"
+#include "ops/policy.h"
 #include "ops/record.h"
 #include "ops/registry.h"
 #include "ops/room.h"
@@ -40,6 +41,8 @@ enum {
 	RESERVE_SHARE = 16,    /* 1/16 of the memory is the host's own … */
 	RESERVE_MIN_MIB = 256, /* … and at least this */
 	STATE_DIR_MAX = 160,   /* bytes: paths below it are kept in fixed buffers */
+	START_MS = 30000,      /* sbxfs(5) */
+	START_TCG_MS = 120000,
 };
 
 struct host host = {.state_fd = -1, .lock_fd = -1, .sandboxes_fd = -1, .templates_fd = -1};
@@ -299,27 +302,48 @@ int host_init(const struct host_options *o, struct err *e)
 	if (r == 0) {
 		event_add(0, "", "daemon-started", "%s", "");
 		registry_recover();
+		r = policy_init(e);
 	}
+	if (r == 0)
+		policy_autostart();
 	return r;
 }
 
-int host_down(struct err *e)
+int64_t host_start_ms(void)
 {
-	const unsigned alive = IN(SBX_RUNNING) | IN(SBX_FROZEN) | IN(SBX_STARTING) |
-			       IN(SBX_STOPPING) | IN(SBX_PAUSING) | IN(SBX_RESUMING);
+	return host.vm_host.accel == VM_ACCEL_TCG ? START_TCG_MS : START_MS;
+}
+
+int host_down(uint64_t how, struct err *e)
+{
+	unsigned alive = IN(SBX_RUNNING) | IN(SBX_FROZEN) | IN(SBX_STARTING) | IN(SBX_STOPPING) |
+			 IN(SBX_PAUSING) | IN(SBX_RESUMING);
 	const unsigned passing = IN(SBX_STARTING) | IN(SBX_PAUSING) | IN(SBX_RESUMING);
+	struct err why = {0};
 	uint32_t after = 0;
+	int r = 0, stopped;
 	struct sbx *s;
 
 	atomic_store(&stopping, true);
 	warm_stop();
+	policy_stop();
 	while ((s = registry_next_any(after))) {
 		after = s->serial;
 		if (passing & IN(sbx_state(s)))
 			lane_cancel(&s->lane, false);
 		sbx_put(s);
 	}
-	return nested_all("stop", alive, IN(SBX_PAUSED), e); /* as one that was paused before */
+	if (how == SHUTDOWN_LEAVE)
+		return 0;
+	if (how == SHUTDOWN_PAUSE) {
+		r = nested_all("pause", IN(SBX_RUNNING) | IN(SBX_FROZEN), IN(SBX_PAUSED), e);
+		alive &= ~(IN(SBX_RUNNING) | IN(SBX_FROZEN)); /* what cannot be paused goes on */
+	}
+	stopped =
+		nested_all("stop", alive, IN(SBX_PAUSED), &why); /* as one that was paused before */
+	if (r == 0 && stopped < 0)
+		*e = why;
+	return r < 0 ? r : stopped;
 }
 
 void host_set_end(void (*fn)(void))
@@ -343,6 +367,7 @@ void host_done(void)
 		lane_cancel(&s->lane, true);
 		sbx_put(s);
 	}
+	policy_stop();
 	watch_stop(); /* before the lanes: they give them work */
 	room_stop();
 	lane_done();

@@ -59,8 +59,16 @@ int host_promise(uint64_t mib, struct err *e);
 void host_promise_drop(uint64_t mib);
 uint64_t host_promised(void);
 
-/* Stop all sandboxes side by side. Return: 0; a failure. Context: blocks; a worker or the main thread. */
-int host_down(struct err *e);
+/* How long a start may take if nobody says: 30 s, emulated 120 s. */
+int64_t host_start_ms(void);
+
+/**
+ * host_down() - Before the daemon ends: stop or pause all sandboxes side by side, or leave them as they are
+ * @how: SHUTDOWN_… of settings.h; what is on its way is called off, and what is the daemon's own goes, in any case
+ * Context: blocks; a worker or the main thread.
+ * Return: 0; a failure.
+ */
+int host_down(uint64_t how, struct err *e);
 
 /* After the mount has gone. */
 void host_done(void);

@@ -434,6 +434,17 @@ void lane_end_guest_jobs(struct lane *l)
 	} while (j);
 }
 
+bool lane_has_guest_jobs(struct lane *l)
+{
+	bool has = false;
+
+	pthread_mutex_lock(&lane_lock);
+	for (const struct job *j = l->asides; j && !has; j = j->aside_next)
+		has = j->needs_guest;
+	pthread_mutex_unlock(&lane_lock);
+	return has;
+}
+
 void lane_close(struct lane *l)
 {
 	pthread_mutex_lock(&lane_lock);

@@ -90,6 +90,9 @@ void lane_cancel(struct lane *l, bool asides);
 /* End all asides that need the guest, with EHOSTDOWN: it is going away. */
 void lane_end_guest_jobs(struct lane *l);
 
+/* Does any aside that needs the guest run or wait for a worker? */
+bool lane_has_guest_jobs(struct lane *l);
+
 /* Refuse everything from now on; called by the job that destroys the object. */
 void lane_close(struct lane *l);
 

@@ -17,6 +17,7 @@
 #include "ops/host.h"
 #include "ops/memory.h"
 #include "ops/own.h"
+#include "ops/policy.h"
 #include "ops/quiesce.h"
 #include "ops/ready.h"
 #include "ops/record.h"
@@ -345,6 +346,8 @@ static int act_vm_ended(struct sbx *s, struct err *e)
 			      "the virtual machine ended by itself; see exit_reason and console");
 	}
 	sbx_set_state(s, SBX_STOPPING); /* from here on nobody is to ask the guest anything */
+	policy_ended(s, ends[end].rest ==
+				SBX_ERROR); /* before the record is saved, which has the plan */
 	return lifecycle_down(s, ends[end].reason, ends[end].rest, e);
 }
 

@@ -25,7 +25,8 @@ static const char *const known[] = {
 	"name",       "uid",        "gid",     "mode",        "template",
 	"created_ms", "started_ms", "state",   "exit_reason", "last_error",
 	"token",      "gone",       "storage", "data",        "snapshot_parent",
-	"memory",     "vmm",        "clone",   "config"};
+	"memory",     "vmm",        "clone",   "config",      "restarts",
+	"tries",      "restart_due"};
 
 /* What the level in the journal does not tell. */
 static const char *lasting_state(const struct sbx *s)
@@ -52,6 +53,9 @@ static int put_members(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_text(o, "last_error", s->last_error);
 	r = r ? r : json_add_text(o, "token", s->token);
 	r = r ? r : json_add_bool(o, "gone", s->gone);
+	r = r ? r : json_add_int(o, "restarts", (int64_t)s->policy.restarts);
+	r = r ? r : json_add_int(o, "tries", (int64_t)s->policy.tries);
+	r = r ? r : json_add_bool(o, "restart_due", s->policy.restart_at_ms != 0);
 	return r ? r : config_add_json(&s->config, o);
 }
 
@@ -198,6 +202,10 @@ int record_load(struct sbx *s, struct err *e)
 	s->gone = json_bool_at(o, "gone", false);
 	s->state = strcmp(json_text_at(o, "state", ""), "error") == 0 ? SBX_ERROR : SBX_CREATED;
 	s->was_frozen = strcmp(json_text_at(o, "state", ""), "frozen") == 0;
+	s->policy.restarts = (uint64_t)json_int_at(o, "restarts", 0);
+	s->policy.tries = (uint64_t)json_int_at(o, "tries", 0);
+	if (json_bool_at(o, "restart_due", false)) /* how much of the delay is over nobody knows */
+		s->policy.restart_at_ms = clock_ms();
 	r = load_config(s, json_at(o, "config"), e);
 	if (r == 0)
 		keep_unknown(s, o);

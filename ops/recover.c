@@ -15,6 +15,7 @@
 #include "ops/memory.h"
 #include "ops/own.h"
 #include "ops/pause.h"
+#include "ops/policy.h"
 #include "ops/record.h"
 #include "ops/room.h"
 #include "ops/steps.h"
@@ -59,6 +60,9 @@ static int act_recover(struct sbx *s, struct err *e)
 		log_info("it goes on running");
 		return 0;
 	}
+	if (sbx_state(s) == SBX_STARTING &&
+	    !memory_goes_on(s)) /* it ran, and ended while nobody looked */
+		policy_ended(s, true);
 	log_info("undoing what an earlier daemon left at level %u: %s", s->level, why.text);
 	sbx_set_state(s, SBX_STOPPING);
 	s->pausing = false;

@@ -15,6 +15,7 @@
 #include "base/timefmt.h"
 #include "ops/event.h"
 #include "ops/host.h"
+#include "ops/policy.h"
 #include "ops/template.h"
 #include "ops/vmm.h"
 #include "ops/warm.h"
@@ -131,6 +132,11 @@ void sbx_set_state(struct sbx *s, enum sbx_state state)
 	pthread_mutex_lock(&s->lock);
 	old = s->state;
 	s->state = state;
+	if (state == SBX_RUNNING && old != SBX_FROZEN) {
+		s->policy.up_ms = s->policy.touched_ms = clock_ms();
+		s->policy.health_fails = 0;
+		s->policy.unhealthy = false;
+	}
 	memcpy(name, s->name, sizeof(name));
 	pthread_mutex_unlock(&s->lock);
 	if (old == state)
@@ -141,12 +147,14 @@ void sbx_set_state(struct sbx *s, enum sbx_state state)
 		event_add(s->serial, name, "state", ",\"state\":\"%s\",\"from\":\"%s\"",
 			  state_names[state], state_names[old]);
 	sbx_changed(s);
+	policy_kick();
 }
 
 void sbx_touch(struct sbx *s)
 {
 	pthread_mutex_lock(&s->lock);
 	s->active_ms = wall_ms();
+	s->policy.touched_ms = clock_ms();
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -197,8 +205,10 @@ int sbx_console_write(struct sbx *s, const void *data, size_t len, struct err *e
 		n = write(s->console_fd, data, len);
 	if (n < 0)
 		code = errno == EAGAIN ? EAGAIN : EHOSTDOWN;
-	else if (code == 0)
+	else if (code == 0) {
 		s->active_ms = wall_ms();
+		s->policy.touched_ms = clock_ms();
+	}
 	pthread_mutex_unlock(&s->lock);
 	if (code == EBUSY)
 		return err_set(e, EBUSY, "it is frozen; thaw goes on with it");
@@ -224,6 +234,7 @@ static void view_settings(const struct sbx *s, const struct template_version *v,
 	ret->vcpus = (unsigned)config_number(&s->config, base, CONFIG_VCPUS);
 	ret->memory_mb = config_number(&s->config, base, CONFIG_MEMORY_MB);
 	ret->disk_mb = template_disk_mb(&s->config, v);
+	ret->timeout_sec = (unsigned)config_number(&s->config, base, CONFIG_TIMEOUT_SEC);
 	(void)snprintf(ret->template_name, sizeof(ret->template_name), "%s",
 		       s->template_pin[0] ? s->template_pin
 					  : config_effective(&s->config, NULL, CONFIG_TEMPLATE));
@@ -267,6 +278,7 @@ static void view_facts(const struct sbx *s, struct sbx_view *ret)
 	ret->created_ms = s->created_ms;
 	ret->started_ms = s->started_ms;
 	ret->active_ms = s->active_ms;
+	ret->restart_count = (unsigned)s->policy.restarts;
 	memcpy(ret->exit_reason, s->exit_reason, sizeof(ret->exit_reason));
 	memcpy(ret->last_error, s->last_error, sizeof(ret->last_error));
 	memcpy(ret->token, s->token, sizeof(ret->token));
@@ -278,7 +290,10 @@ static void view_facts(const struct sbx *s, struct sbx_view *ret)
 		(void)snprintf(ret->name, sizeof(ret->name), "%s~%" PRIu32, s->name, s->serial);
 	else
 		(void)snprintf(ret->name, sizeof(ret->name), "%s", s->name);
-	(void)snprintf(ret->health, sizeof(ret->health), "%s", s->state == SBX_RUNNING ? "ok" : "");
+	(void)snprintf(ret->health, sizeof(ret->health), "%s",
+		       s->state != SBX_RUNNING ? ""
+		       : s->policy.unhealthy   ? "unhealthy"
+					       : "ok");
 	(void)snprintf(ret->id, sizeof(ret->id), "%s-%" PRIx32, host.instance, s->serial);
 }
 

@@ -90,6 +90,14 @@ struct vm;
 struct vm_driver;
 struct template_version;
 
+/* What the daemon does by itself; a bit each. */
+enum {
+	POLICY_RESTART = 1u << 0,
+	POLICY_IDLE = 1u << 1,
+	POLICY_AGE = 1u << 2,
+	POLICY_HEALTH = 1u << 3,
+};
+
 /* Somebody who waits for a change of a sandbox: an eventfd that each change adds to. */
 struct sbx_waiter {
 	int fd; /* borrowed */
@@ -130,8 +138,20 @@ struct sbx {
 	char cloning
 		[40]; /* [lock] what it is on its way for as long as that is there; "": it is no clone, or real; clone.h */
 	int64_t created_ms, started_ms, active_ms; /* [lock] wall clock, 0: never */
-	char exit_reason[32];                      /* [lock] "" while it runs for the first time */
-	char last_error[512];                      /* [lock] */
+	struct {
+		unsigned queued;       /* POLICY_… that a job is queued for */
+		int64_t touched_ms;    /* clock_ms(): as active_ms, and when it began to run */
+		int64_t up_ms;         /* when it began to run; 0: it does not */
+		int64_t not_before_ms; /* what failed is not tried again before this */
+		int64_t restart_at_ms; /* 0: no restart is planned */
+		uint64_t tries;        /* restarts in a row without a good run */
+		uint64_t restarts;     /* all that there were */
+		int64_t health_ms;     /* when it was asked last how it is */
+		unsigned health_fails; /* in a row */
+		bool unhealthy;
+	} policy;             /* [lock] policy.h; times by clock_ms() */
+	char exit_reason[32]; /* [lock] "" while it runs for the first time */
+	char last_error[512]; /* [lock] */
 	struct {
 		uint64_t id; /* 0: there was none */
 		char verb[24];

@@ -20,6 +20,11 @@ struct settings settings = {.memory_overcommit_pct = 100, .warm = SETTING_AUTO};
 static const char *const switch_words[] = {
 	[SETTING_NO] = "no", [SETTING_AUTO] = "auto", [SETTING_AUTO + 1] = NULL};
 
+static const char *const shutdown_words[] = {[SHUTDOWN_STOP] = "stop",
+					     [SHUTDOWN_PAUSE] = "pause",
+					     [SHUTDOWN_LEAVE] = "leave",
+					     [SHUTDOWN_LEAVE + 1] = NULL};
+
 /* clang-format off */
 static const struct row {
 	const char *name;
@@ -34,6 +39,8 @@ static const struct row {
 	  "MiB, 0 to 4294967295, 0 to go by the size of the file system", NULL },
 	{ "memory_overcommit", &settings.memory_overcommit_pct, 1, 10000,
 	  "percent of the host's memory, 1 to 10000", NULL },
+	{ "on_shutdown",       &settings.on_shutdown,           0, 0,
+	  "stop, pause or leave", shutdown_words },
 	{ "pool",              &settings.pool,                  0, 1000,
 	  "a number of sandboxes, 0 to 1000", NULL },
 	{ "warm",              &settings.warm,                  0, 0,
@@ -126,6 +133,13 @@ int settings_load(const char *path, bool optional, struct err *e)
 		r = take_line(&at, line, e);
 	}
 	return r;
+}
+
+int settings_shutdown_parse(const char *word, uint64_t *ret)
+{
+	const struct row row = {.value = ret, .words = shutdown_words};
+
+	return parse_value(&row, word);
 }
 
 void settings_dump(struct buf *b)

@@ -16,6 +16,9 @@
 /* Of settings that are words. */
 enum { SETTING_NO, SETTING_AUTO };
 
+/* Of on_shutdown: what becomes of what runs when the daemon ends. */
+enum { SHUTDOWN_STOP, SHUTDOWN_PAUSE, SHUTDOWN_LEAVE };
+
 struct settings {
 	uint64_t
 		disk_overcommit_pct; /* of the state directory's file system that may be promised to disks; 0: chosen by its size */
@@ -24,6 +27,7 @@ struct settings {
 		memory_overcommit_pct; /* of the host's memory, less the reserve, that may be promised to guests */
 	uint64_t
 		warm; /* SETTING_NO: no memory image is made or used for warm starts; SETTING_AUTO */
+	uint64_t on_shutdown; /* SHUTDOWN_… */
 	uint64_t pool; /* sandboxes of the version started last that are kept ready; 0: none */
 };
 
@@ -36,6 +40,9 @@ extern struct settings settings; /* filled before there are threads */
  * Return: 0; -EINVAL with file and line; -ENOENT, -EACCES, ….
  */
 int settings_load(const char *path, bool optional, struct err *e);
+
+/* A word of on_shutdown. Return: 0 and @ret; -EINVAL. */
+int settings_shutdown_parse(const char *word, uint64_t *ret);
 
 /* `setting NAME` for each key: for the check of the manual. */
 void settings_dump(struct buf *b);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ops/policy.h"
 #include "ops/record.h"
 #include "ops/template.h"
 #include "ops/verbs-private.h"
@@ -116,6 +117,7 @@ int run_change(struct verb_call *c, struct err *e)
 		swap_config(c->sbx, &config);
 	config_done(&config);
 	sbx_changed(c->sbx);
+	policy_kick();
 	if (r == 0 && restart && (state == SBX_RUNNING || state == SBX_FROZEN))
 		buf_adds(c->out, "takes effect at the next start\n");
 	return r;

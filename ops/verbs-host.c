@@ -9,6 +9,7 @@
 #include "ops/host.h"
 #include "ops/nested.h"
 #include "ops/registry.h"
+#include "ops/settings.h"
 #include "ops/verbs-private.h"
 
 /* Quote a word so that words_split() gives it back. */
@@ -65,13 +66,26 @@ int run_loglevel(struct verb_call *c, struct err *e)
 	return 0;
 }
 
+int run_pause_all(struct verb_call *c, struct err *e)
+{
+	(void)c;
+	return nested_all("pause", IN(SBX_RUNNING) | IN(SBX_FROZEN), 0, e);
+}
+
+int run_stop_all(struct verb_call *c, struct err *e)
+{
+	(void)c;
+	return nested_all("stop", IN(SBX_RUNNING) | IN(SBX_FROZEN), 0, e);
+}
+
 int run_shutdown(struct verb_call *c, struct err *e)
 {
+	uint64_t how = settings.on_shutdown;
 	int r;
 
-	if (c->argc == 1 && strcmp(c->argv[0], "stop") != 0)
-		return err_set(e, EINVAL, "usage: shutdown [stop]");
-	r = host_down(e);
+	if (c->argc == 1 && settings_shutdown_parse(c->argv[0], &how) < 0)
+		return err_set(e, EINVAL, "usage: shutdown [stop|pause|leave]");
+	r = host_down(how, e);
 	host_end();
 	return r;
 }

@@ -17,8 +17,6 @@
 #include "vm/vm.h"
 
 enum {
-	START_MS = 30000, /* sbxfs(5) */
-	START_TCG_MS = 120000,
 	STOP_MS = 10000,
 	PAUSE_MS = 300000,
 	BALLOON_MS = 10000,
@@ -28,14 +26,9 @@ enum {
 	EXEC_MS = INT32_MAX, /* 24 days: until the writer has enough of it */
 };
 
-static int64_t start_ms(void)
-{
-	return host.vm_host.accel == VM_ACCEL_TCG ? START_TCG_MS : START_MS;
-}
-
 int run_start(struct verb_call *c, struct err *e)
 {
-	struct deadline d = verb_deadline(c, start_ms());
+	struct deadline d = verb_deadline(c, host_start_ms());
 
 	if (sbx_state(c->sbx) == SBX_PAUSED)
 		return pause_up(c->sbx, &d, c->out, e);
@@ -51,7 +44,7 @@ int run_pause(struct verb_call *c, struct err *e)
 
 int run_resume(struct verb_call *c, struct err *e)
 {
-	struct deadline d = verb_deadline(c, start_ms());
+	struct deadline d = verb_deadline(c, host_start_ms());
 
 	return pause_up(c->sbx, &d, c->out, e);
 }
@@ -78,7 +71,7 @@ int run_restart(struct verb_call *c, struct err *e)
 		r = lifecycle_stop(c->sbx, &stop, e);
 	if (r < 0)
 		return r;
-	start = verb_deadline(c, start_ms());
+	start = verb_deadline(c, host_start_ms());
 	return lifecycle_start(c->sbx, &start, c->out, e);
 }
 

@@ -114,9 +114,10 @@ static void test_dump(void **state)
 
 	(void)state;
 	settings_dump(&b);
-	assert_string_equal(buf_text(&b),
-			    "setting disk_overcommit\nsetting disk_reserve_mb\n"
-			    "setting memory_overcommit\nsetting pool\nsetting warm\n");
+	assert_string_equal(
+		buf_text(&b),
+		"setting disk_overcommit\nsetting disk_reserve_mb\n"
+		"setting memory_overcommit\nsetting on_shutdown\nsetting pool\nsetting warm\n");
 	buf_done(&b);
 }
 
