@@ -29,12 +29,16 @@
 #include "base/file.h"
 #include "base/http.h"
 #include "base/log.h"
+#include "fs/handover.h"
+#include "fs/leave.h"
 #include "fs/loop.h"
 #include "fs/mount.h"
 #include "ops/settings.h"
 
 enum {
 	READY_BYTE = '\0',
+	ASK_MS = 30000, /* for another daemon to finish or cut short what it does */
+	END_MS = 60000, /* for it to end */
 };
 
 static bool terminal;     /* -f on a terminal: every signal is the user's own */
@@ -188,10 +192,18 @@ static struct fuse_session *session_new(const char *wanted, struct err *e)
 	return se;
 }
 
-static int serve_mounted(struct fuse_session *se)
+/* Return: exit status; @ret_end how it ended. */
+static int serve_mounted(struct fuse_session *se, enum loop_end *ret_end)
 {
 	enum loop_end end = loop_run(se, on_ready, on_signal);
 
+	*ret_end = end;
+	if (end == LOOP_HANDED) {
+		log_info("the next daemon has the mount");
+		down_how = SHUTDOWN_LEAVE;
+		bring_down();
+		return EXIT_SUCCESS;
+	}
 	if (end == LOOP_FAILED)
 		log_error("cannot go on reading requests");
 	if (down_started)
@@ -202,9 +214,66 @@ static int serve_mounted(struct fuse_session *se)
 	return end == LOOP_FAILED ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* Return: exit status once it was mounted; a negative errno when it never was. */
-static int serve(const struct daemon_options *o, struct err *e)
+/* Take the mount, and wait until the daemon that had it has let go of everything. */
+static int take_over(const struct daemon_options *o, struct handover *ret, struct err *e)
 {
+	const struct deadline asked = deadline_in(ASK_MS, -1), ended = deadline_in(END_MS, -1);
+	char path[108]; /* as long as the address of a socket may be */
+	int r = host_socket(o->host.state_dir, path, sizeof(path), e);
+
+	if (r == 0)
+		r = handover_ask(path, &asked, ret, e);
+	return r < 0 ? r : handover_wait_end(ret, &ended, e);
+}
+
+/* A new mount, or what was taken over. */
+static int attach(const struct daemon_options *o, struct fuse_session *se, struct handover *h,
+		  struct err *e)
+{
+	if (h->fuse_fd >= 0)
+		return handover_attach(se, h, e);
+	if (fuse_session_mount(se, o->host.mountpoint) == 0)
+		return 0;
+	return err_set(e, EIO, "cannot mount on %s; is /dev/fuse there, and may this user open it?",
+		       o->host.mountpoint);
+}
+
+/* The next daemon may ask for the mount from now on. Without: it is mounted anew then. */
+static void offer(const struct daemon_options *o, char path[108])
+{
+	struct err e = {0};
+	int fd = -1, r = host_socket(o->host.state_dir, path, 108, &e);
+
+	if (r == 0)
+		r = handover_listen(path, &fd, &e);
+	if (r < 0) {
+		path[0] = '\0';
+		log_warning("%s, ignoring: --takeover will not work", e.text);
+	} else {
+		leave_offer(fd);
+	}
+}
+
+/* What was mounted goes, unless it is the next daemon's or gone already. */
+static void detach(const struct daemon_options *o, struct fuse_session *se, bool taken,
+		   enum loop_end end)
+{
+	struct err e = {0};
+
+	if (end == LOOP_HANDED || (taken && end == LOOP_UNMOUNTED))
+		return;
+	if (!taken)
+		fuse_session_unmount(se);
+	else if (mount_remove(o->host.mountpoint, &e) < 0)
+		log_warning("%s, ignoring", e.text);
+}
+
+/* Return: exit status once it was mounted; a negative errno when it never was. */
+static int serve(const struct daemon_options *o, struct handover *h, struct err *e)
+{
+	enum loop_end end = LOOP_FAILED;
+	bool taken = h->fuse_fd >= 0;
+	char socket_path[108] = "";
 	struct fuse_session *se;
 	int status, r;
 
@@ -216,10 +285,7 @@ static int serve(const struct daemon_options *o, struct err *e)
 		return r;
 	host_set_end(loop_stop);
 	se = session_new(o->mount_options, e);
-	if (se && fuse_session_mount(se, o->host.mountpoint) < 0) {
-		(void)err_set(e, EIO,
-			      "cannot mount on %s; is /dev/fuse there, and may this user open it?",
-			      o->host.mountpoint);
+	if (se && attach(o, se, h, e) < 0) {
 		fuse_session_destroy(se);
 		se = NULL;
 	}
@@ -227,8 +293,13 @@ static int serve(const struct daemon_options *o, struct err *e)
 		host_done();
 		return -e->code;
 	}
-	status = serve_mounted(se);
-	fuse_session_unmount(se);
+	handover_restore_opens(&h->opens);
+	offer(o, socket_path);
+	status = serve_mounted(se, &end);
+	detach(o, se, taken, end);
+	leave_offer(-1);
+	if (socket_path[0])
+		(void)unlink(socket_path); /* the next daemon makes its own */
 	fuse_session_destroy(se);
 	host_done();
 	return status;
@@ -247,8 +318,10 @@ int daemon_main(const struct daemon_options *given)
 {
 	struct daemon_options o = *given;
 	AUTO_FREE char *mountpoint = NULL;
+	struct handover h = HANDOVER_NONE;
 	struct err e = {0};
-	int r = mount_prepare(o.host.mountpoint, &mountpoint, &e), status;
+	int status, r = o.takeover ? mount_find(o.host.mountpoint, &mountpoint, &e)
+				   : mount_prepare(o.host.mountpoint, &mountpoint, &e);
 
 	if (r == 0) {
 		o.host.mountpoint = mountpoint;
@@ -259,8 +332,12 @@ int daemon_main(const struct daemon_options *given)
 		if (chdir("/") < 0)
 			log_warning("cannot leave the current directory, ignoring");
 		fetch_init();
-		r = http_init() < 0 ? err_set(&e, ENOMEM, "no memory") : serve(&o, &e);
+		if (o.takeover)
+			r = take_over(&o, &h, &e);
+		if (r == 0)
+			r = http_init() < 0 ? err_set(&e, ENOMEM, "no memory") : serve(&o, &h, &e);
 		http_done();
+		handover_done(&h);
 	}
 	if (r < 0)
 		tell_failure(&e);

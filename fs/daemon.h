@@ -11,6 +11,7 @@ struct daemon_options {
 	struct host_options host;  /* mountpoint: as it was given */
 	const char *mount_options; /* -o, NULL: none */
 	bool foreground;
+	bool takeover; /* the mount is another daemon's, and becomes this one's */
 };
 
 /**

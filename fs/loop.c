@@ -18,10 +18,13 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/deadline.h"
 #include "base/log.h"
+#include "fs/handover.h"
+#include "fs/leave.h"
 #include "fs/notify.h"
 #include "fs/open.h"
 #include "fs/reply.h"
@@ -38,6 +41,7 @@ static struct queue posts = QUEUE_INIT;
 static atomic_bool stop_asked;
 static volatile sig_atomic_t signal_seen;
 static void (*tell_ready)(void);
+static const struct fuse_buf *request; /* that is being answered */
 
 void loop_post(struct post *p)
 {
@@ -219,9 +223,23 @@ static bool take_request(struct fuse_session *se, struct fuse_buf *buf)
 {
 	int r = fuse_session_receive_buf(se, buf);
 
-	if (r > 0)
+	if (r > 0 && !leave_keep(buf->mem, buf->size)) {
+		request = buf;
 		fuse_session_process_buf(se, buf);
+		request = NULL;
+	}
 	return r > 0 || r == -EINTR || r == -EAGAIN;
+}
+
+void *loop_request(size_t *ret_len)
+{
+	void *copy = request ? malloc(request->size) : NULL;
+
+	if (copy) {
+		memcpy(copy, request->mem, request->size);
+		*ret_len = request->size;
+	}
+	return copy;
 }
 
 /* Has a loop that was asked to stop nothing more to wait for? */
@@ -231,31 +249,56 @@ static bool may_end(int64_t *deadline)
 
 	if (*deadline == 0) {
 		*deadline = now + DRAIN_MS;
-		write_cancel_all(false); /* whoever wrote `shutdown` is answered by its end */
+		write_cancel_all(false,
+				 ECANCELED); /* whoever wrote `shutdown` is answered by its end */
 	}
 	return !write_is_pending() || now >= *deadline;
+}
+
+static int shorter(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* Until something comes or has to be done. Return: as ppoll(). */
+static int wait_more(struct pollfd fds[3], bool ending, const sigset_t *mask)
+{
+	int ms = shorter(write_tick(), leave_left_ms());
+	struct timespec left;
+
+	ms = ending ? shorter(ms, DRAIN_MS) : ms;
+	left = (struct timespec){ms / 1000, ms % 1000 * 1000000L};
+	fds[2].fd = leave_fd();
+	return ppoll(fds, 3, ms < 0 ? NULL : &left, mask);
+}
+
+/* What another daemon had read, before anything that the kernel has. Return: as take_request(). */
+static bool take_handed(struct fuse_session *se, struct fuse_buf *buf)
+{
+	bool alive = true;
+
+	while (alive && handover_has_more())
+		alive = take_request(se, buf);
+	return alive;
 }
 
 static enum loop_end loop(struct fuse_session *se, void (*on_signal)(int sig))
 {
 	struct pollfd fds[] = {{.fd = fuse_session_fd(se), .events = POLLIN},
-			       {.fd = posts.event_fd, .events = POLLIN}};
+			       {.fd = posts.event_fd, .events = POLLIN},
+			       {.fd = -1, .events = POLLIN}};
 	struct fuse_buf buf = {.mem = NULL}; /* libfuse allocates it with the first request */
 	int64_t deadline = 0;
 	sigset_t open_mask;
-	bool alive = true;
+	bool alive, handed = false;
 
 	(void)pthread_sigmask(SIG_SETMASK, NULL, &open_mask); /* cannot fail when it only asks */
 	sigdelset(&open_mask, SIGINT);
 	sigdelset(&open_mask, SIGTERM);
-	while (alive && !(atomic_load(&stop_asked) && may_end(&deadline))) {
-		int ms = write_tick();
-		struct timespec left = {ms / 1000, ms % 1000 * 1000000L};
-		int n;
+	alive = take_handed(se, &buf);
+	while (alive && !handed && !(atomic_load(&stop_asked) && may_end(&deadline))) {
+		int n = wait_more(fds, deadline != 0, &open_mask);
 
-		if (deadline && (ms < 0 || ms > DRAIN_MS))
-			left = (struct timespec){DRAIN_MS / 1000, 0};
-		n = ppoll(fds, 2, ms < 0 && !deadline ? NULL : &left, &open_mask);
 		if (n < 0 && errno != EINTR)
 			break;
 		if (signal_seen) {
@@ -266,9 +309,14 @@ static enum loop_end loop(struct fuse_session *se, void (*on_signal)(int sig))
 			queue_run(&posts);
 		if (n > 0 && fds[0].revents)
 			alive = take_request(se, &buf);
+		if (n > 0 && fds[2].revents)
+			leave_accept();
 		stream_tick();
+		handed = leave_tick(se);
 	}
 	free(buf.mem);
+	if (handed)
+		return LOOP_HANDED;
 	if (fuse_session_exited(se))
 		return LOOP_UNMOUNTED;
 	return alive && atomic_load(&stop_asked) ? LOOP_STOPPED : LOOP_FAILED;
@@ -302,8 +350,12 @@ enum loop_end loop_run(struct fuse_session *se, void (*ready)(void), void (*on_s
 		    O_RDWR | O_NONBLOCK); /* else it may block: see above */
 	event_set_listener(on_event);
 	end = loop(se, on_signal);
-	stream_end(NULL);
-	dirwork_stop();
+	if (end == LOOP_HANDED) {
+		open_wake_all_polls(); /* they ask the next daemon */
+	} else {
+		stream_end(NULL);
+		dirwork_stop();
+	}
 	notify_stop();
 	return end;
 }
@@ -314,7 +366,7 @@ void loop_drain(void)
 	struct deadline d = deadline_in(DRAIN_MS, -1);
 
 	event_set_listener(NULL);
-	write_cancel_all(true);
+	write_cancel_all(true, ECANCELED);
 	while (write_is_pending() && deadline_poll(&d, &fd, 1) > 0)
 		queue_run(&posts);
 	queue_run(&posts);

@@ -3,6 +3,8 @@
 #ifndef SBXFS_FS_LOOP_H
 #define SBXFS_FS_LOOP_H
 
+#include <stddef.h>
+
 #include "fs/queue.h"
 
 struct fuse_session;
@@ -22,10 +24,14 @@ struct fuse_session *loop_new(int argc, char **argv);
 
 /* How a loop ended. */
 enum loop_end {
+	LOOP_HANDED,    /* the next daemon has the mount */
 	LOOP_STOPPED,   /* by loop_stop() */
 	LOOP_UNMOUNTED, /* from outside */
 	LOOP_FAILED,    /* /dev/fuse cannot be read */
 };
+
+/* A copy of the request that is being answered, as it was read; the caller frees it. NULL: no memory. */
+void *loop_request(size_t *ret_len);
 
 /**
  * loop_run() - Answer requests until the mount ends

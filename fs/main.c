@@ -17,7 +17,7 @@ static const char usage[] =
 	"usage: sbxfs [-f] [--state-dir DIR] [--config FILE] [--accel auto|kvm|tcg]\n"
 	"             [--vmm auto|qemu|cloud-hypervisor] [--cloud-hypervisor PATH]\n"
 	"             [--storage auto|dm|file] [--net auto|netns|user] [-o MOUNTOPTION,...] MOUNTPOINT\n"
-	"       sbxfs --check | --help | --version\n";
+	"       sbxfs --check | --help | --version | --takeover [option...] MOUNTPOINT\n";
 
 static const char help[] =
 	"Mounts a directory in which each microVM sandbox of this host is a directory.\n"
@@ -32,6 +32,7 @@ static const char help[] =
 	"  --cloud-hypervisor PATH\n"
 	"                   the program, if it is not in PATH\n"
 	"  -o OPTION,...    mount options, as of fuse(8)\n"
+	"  --takeover       take a live mount, and what runs in it, from the daemon that has it\n"
 	"  --check          say what this host can do, and end\n"
 	"  --help, --version\n";
 
@@ -43,6 +44,7 @@ enum {
 	OPT_STORAGE,
 	OPT_NET,
 	OPT_CLOUD_HYPERVISOR,
+	OPT_TAKEOVER,
 	OPT_CHECK,
 	OPT_HELP,
 	OPT_VERSION,
@@ -58,6 +60,7 @@ static const struct option long_options[] = {
 	{"cloud-hypervisor", required_argument, NULL, OPT_CLOUD_HYPERVISOR},
 	{"storage",     required_argument, NULL, OPT_STORAGE},
 	{"net",         required_argument, NULL, OPT_NET},
+	{"takeover",    no_argument,       NULL, OPT_TAKEOVER},
 	{"check",       no_argument,       NULL, OPT_CHECK},
 	{"help",        no_argument,       NULL, OPT_HELP},
 	{"version",     no_argument,       NULL, OPT_VERSION},
@@ -130,6 +133,9 @@ static bool take_option(struct arguments *a, int option)
 		return take_word(&h->storage, "storage", "auto|dm|file");
 	case OPT_NET:
 		return take_word(&h->net, "net", "auto|netns|user");
+	case OPT_TAKEOVER:
+		a->daemon.takeover = true;
+		return true;
 	case OPT_CHECK:
 	case OPT_HELP:
 	case OPT_VERSION:

@@ -25,21 +25,19 @@ enum {
 	FUSE_CONF_MAX = 65536,
 };
 
-/* A killed daemon leaves a mount that answers ENOTCONN to everything. */
-static int remove_dead(const char *path, struct err *e)
+int mount_remove(const char *path, struct err *e)
 {
 	const char *const argv[] = {"fusermount3", "-u", "-z", "--", path, NULL};
 	const struct deadline d = deadline_in(UNMOUNT_MS, -1);
 	int status = 0, r;
 
 	if (geteuid() == 0)
-		return umount2(path, MNT_DETACH) < 0
-			       ? err_sys(e, errno, "cannot unmount the dead mount at %s", path)
-			       : 0;
+		return umount2(path, MNT_DETACH) < 0 ? err_sys(e, errno, "cannot unmount %s", path)
+						     : 0;
 	r = proc_run(argv, &d, &status, e);
 	if (r == 0 && status != 0)
-		r = err_set(e, EIO, "cannot unmount the dead mount at %s: fusermount3 says %s",
-			    path, e && e->text[0] ? e->text : "no");
+		r = err_set(e, EIO, "cannot unmount %s: fusermount3 says %s", path,
+			    e && e->text[0] ? e->text : "no");
 	return r;
 }
 
@@ -75,17 +73,30 @@ static bool is_sbxfs_at(char *line, const char *path)
 	return strcmp(point, path) == 0;
 }
 
-static int refuse_live(const char *path, struct err *e)
+/* Return: 1 there is a mount of ours; 0; negative errno. */
+static int look_for(const char *path, struct err *e)
 {
 	AUTO_BUF text = BUF_INIT;
 	char *cursor, *line;
 	int r = file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, e);
 
 	cursor = r == 0 ? text.data : NULL;
-	while (cursor && (line = parse_line(&cursor)))
-		if (is_sbxfs_at(line, path))
-			return err_set(e, EBUSY, "sbxfs is already mounted on %s", path);
+	while (cursor && r == 0 && (line = parse_line(&cursor)))
+		r = is_sbxfs_at(line, path);
 	return r;
+}
+
+int mount_find(const char *path, char **ret_path, struct err *e)
+{
+	AUTO_FREE char *real = realpath(path, NULL);
+	int r = real ? look_for(real, e) : err_sys(e, errno, "cannot look at %s", path);
+
+	if (r == 0)
+		return err_set(e, ENOENT, "no sbxfs is mounted on %s", path);
+	if (r < 0)
+		return r;
+	*ret_path = steal_ptr(&real);
+	return 0;
 }
 
 int mount_prepare(const char *path, char **ret_path, struct err *e)
@@ -97,9 +108,9 @@ int mount_prepare(const char *path, char **ret_path, struct err *e)
 
 	/* The kernel may still know the attributes, and answer stat() for a daemon that has just died. */
 	if (statvfs(path, &fs) < 0 && errno == ENOTCONN) {
-		r = remove_dead(path, e);
+		r = mount_remove(path, e);
 		if (r < 0)
-			return r;
+			return err_wrap(e, "a dead mount is in the way");
 		log_info("removed the dead mount at %s", path);
 	}
 	real = realpath(path, NULL);
@@ -107,7 +118,12 @@ int mount_prepare(const char *path, char **ret_path, struct err *e)
 		return err_sys(e, errno, "cannot mount on %s", path);
 	if (!S_ISDIR(st.st_mode))
 		return err_set(e, ENOTDIR, "cannot mount on %s: it is no directory", path);
-	r = refuse_live(real, e);
+	r = look_for(real, e);
+	if (r > 0)
+		r = err_set(
+			e, EBUSY,
+			"sbxfs is already mounted on %s; sbxfs --takeover takes it from its daemon",
+			path);
 	if (r == 0)
 		*ret_path = steal_ptr(&real);
 	return r;

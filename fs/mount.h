@@ -18,4 +18,10 @@ int mount_prepare(const char *path, char **ret_path, struct err *e);
 /* The options for libfuse: the user's, then those that always hold. */
 void mount_options(const char *wanted, struct buf *b);
 
+/* The mount of a daemon that is to be taken over. Return: 0 and @ret_path, absolute, which the caller frees; -ENOENT there is none. */
+int mount_find(const char *path, char **ret_path, struct err *e);
+
+/* Take the mount away, whoever made it. Return: 0; negative errno. */
+int mount_remove(const char *path, struct err *e);
+
 #endif

@@ -34,12 +34,21 @@ enum {
 struct open *open_all;
 static int64_t crowded_ms; /* until then openers get in each other's way */
 static void *writers;      /* tree of struct open with holds_node, by id */
+static void *handles;      /* tree of all, by fh */
+static uint64_t last_fh;   /* begins where no earlier process came to */
 
 static int compare_id(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return x < y ? -1 : x > y;
+}
+
+static int compare_fh(const void *a, const void *b)
+{
+	const struct open *x = a, *y = b;
+
+	return (x->fh > y->fh) - (x->fh < y->fh);
 }
 
 struct open *open_writer(uint64_t id)
@@ -124,6 +133,8 @@ static int take_node(struct open *o, const struct node *n)
 
 static void open_free(struct open *o)
 {
+	if (o->fh)
+		(void)tdelete(o, &handles, compare_fh); /* as below */
 	if (o->link) {
 		*o->link = o->next;
 		if (o->next)
@@ -145,15 +156,9 @@ void open_unref(struct open *o)
 		open_free(o);
 }
 
-/* Set up what kind of file it is. Return: 0; negative errno. */
-static int open_prepare(struct open *o, const struct node *n, const struct fuse_file_info *fi)
+/* From here on it takes part. */
+static void open_attach(struct open *o)
 {
-	int r = object_get(n, &o->object);
-
-	if (r == 0 && wants_write(fi) && o->file->flags & FILE_COMMANDS)
-		r = take_node(o, n);
-	if (r < 0)
-		return r;
 	if (o->file->flags & FILE_STREAM)
 		o->next_event = stream_begin(o);
 	o->seen = open_change(o);
@@ -162,19 +167,94 @@ static int open_prepare(struct open *o, const struct node *n, const struct fuse_
 	if (open_all)
 		open_all->link = &o->next;
 	open_all = o;
-	return 0;
+}
+
+/* Set up what kind of file it is. Return: 0; negative errno. */
+static int open_prepare(struct open *o, const struct node *n, bool writes)
+{
+	int r = object_get(n, &o->object);
+
+	if (r == 0 && writes && o->file->flags & FILE_COMMANDS)
+		r = take_node(o, n);
+	if (r == 0)
+		open_attach(o);
+	return r;
 }
 
 /* libfuse 3.14 cannot ask for FOPEN_STREAM, without which a blocked read keeps a write through the same
  * descriptor out (the lock of the file position), so the answer is made here. */
 static int reply_opened(fuse_req_t req, const struct open *o)
 {
-	struct fuse_open_out out = {.fh = (uintptr_t)o, .open_flags = FOPEN_DIRECT_IO};
+	struct fuse_open_out out = {.fh = o->fh, .open_flags = FOPEN_DIRECT_IO};
 	const struct iovec iov = {.iov_base = &out, .iov_len = sizeof(out)};
 
 	if (o->file->flags & FILE_STREAM)
 		out.open_flags |= FOPEN_STREAM;
 	return fuse_reply_iov(req, &iov, 1);
+}
+
+/* A new one, without what it holds. */
+static struct open *open_new(uint64_t id, uint64_t fh)
+{
+	struct node n = node_of(id);
+	struct open *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->id = id;
+	o->ino = node_ino(&n);
+	o->file = file_of(&n);
+	o->refs = 1;
+	o->console_fd = -1;
+	o->fh = fh;
+	if (o->file && tsearch(o, &handles, compare_fh))
+		return o;
+	free(o);
+	return NULL;
+}
+
+static uint64_t new_fh(void)
+{
+	struct timespec now;
+
+	if (last_fh == 0) { /* nobody opens a file in each nanosecond */
+		(void)clock_gettime(CLOCK_BOOTTIME, &now); /* cannot fail */
+		last_fh = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	}
+	return ++last_fh;
+}
+
+struct open *open_restore(const struct open *from, bool writes)
+{
+	struct node n = node_of(from->id);
+	struct open *o = open_new(from->id, from->fh);
+
+	if (!o)
+		return NULL;
+	if (object_get(&n, &o->object) < 0) {
+		open_free(o);
+		return NULL;
+	}
+	/* Two of an earlier process may both think that the node is theirs: then writers of it queue in the kernel. */
+	if (writes && o->file->flags & FILE_COMMANDS && !open_writer(o->id))
+		(void)take_node(o, &n);
+	open_attach(o);
+	return o;
+}
+
+int open_of(fuse_ino_t ino, const struct fuse_file_info *fi, struct open **ret)
+{
+	const struct open key = {.fh = fi->fh}, lost = {.id = ino, .fh = fi->fh};
+	struct open *const *at = (struct open *const *)tfind(&key, &handles, compare_fh);
+	struct node n = node_of(ino);
+	const struct file *f = file_of(&n);
+
+	*ret = at ? *at : NULL;
+	if (!*ret && (!f || f->flags & FILE_DIR))
+		return -ESTALE;
+	if (!*ret)
+		*ret = open_restore(&lost, wants_write(fi));
+	return *ret ? 0 : -ESTALE;
 }
 
 void open_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -193,17 +273,12 @@ void open_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, EACCES);
 		return;
 	}
-	o = calloc(1, sizeof(*o));
+	o = open_new(ino, new_fh());
 	if (!o) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	o->id = ino;
-	o->ino = node_ino(&n);
-	o->file = f;
-	o->refs = 1;
-	o->console_fd = -1;
-	r = open_prepare(o, &n, fi);
+	r = open_prepare(o, &n, wants_write(fi));
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	/* -ENOENT: the opener is gone, no release will come */
@@ -213,11 +288,16 @@ void open_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void open_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct open *o = open_of(fi);
+	const struct open key = {.fh = fi->fh};
+	struct open *const *at = (struct open *const *)tfind(&key, &handles, compare_fh);
 
 	(void)ino; /* the open knows */
-	stream_end(o);
-	open_unref(o);
+	if (at) {
+		struct open *o = *at;
+
+		stream_end(o);
+		open_unref(o);
+	}
 	fuse_reply_err(req, 0);
 }
 
@@ -285,10 +365,13 @@ static void console_read(fuse_req_t req, struct open *o, size_t size, off_t off)
 
 void open_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct open *o = open_of(fi);
-	int r = 0;
+	struct open *o = NULL;
+	int r = open_of(ino, fi, &o);
 
-	(void)ino; /* the open knows */
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
 	if (o->file->flags & FILE_STREAM) {
 		stream_read(req, o, size, fi->flags & O_NONBLOCK);
 		return;
@@ -325,15 +408,28 @@ static unsigned poll_events(struct open *o)
 void open_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	       struct fuse_pollhandle *ph)
 {
-	struct open *o = open_of(fi);
+	struct open *o = NULL;
+	int r = open_of(ino, fi, &o);
 
-	(void)ino; /* the open knows */
-	if (ph) {  /* the kernel makes a new one each time it wants to be told */
+	if (r < 0) {
+		if (ph)
+			fuse_pollhandle_destroy(ph);
+		fuse_reply_err(req, -r);
+		return;
+	}
+	if (ph) { /* the kernel makes a new one each time it wants to be told */
 		if (o->ph)
 			fuse_pollhandle_destroy(o->ph);
 		o->ph = ph;
 	}
 	fuse_reply_poll(req, poll_events(o));
+}
+
+void open_wake_all_polls(void)
+{
+	for (struct open *o = open_all; o; o = o->next)
+		if (o->ph)
+			notify_poll(&o->ph);
 }
 
 void open_wake_polls(uint32_t serial)

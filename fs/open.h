@@ -17,6 +17,8 @@ struct reader; /* stream.c: a read that waits */
 
 struct open {
 	uint64_t id; /* of its node, with the generation; first: the key of the tree of writers */
+	uint64_t
+		fh; /* what the kernel calls it: a number that no other open of this mount has had, in this process or one before */
 	uint64_t ino;
 	const struct file *file;
 	struct object object; /* a reference */
@@ -41,11 +43,17 @@ struct open {
 
 extern struct open *open_all;
 
-static inline struct open *open_of(const struct fuse_file_info *fi)
-{
-	/* NOLINTNEXTLINE(performance-no-int-to-ptr): a handle is a number to FUSE; open_open() made it from this */
-	return (struct open *)(uintptr_t)fi->fh;
-}
+/**
+ * open_of() - The open file that a request is about
+ *
+ * One that this process does not know was opened with an earlier one that could not tell of it: it begins anew, at the end of what
+ * there is of a stream.
+ * Return: 0 and @ret, borrowed; -ESTALE what it was of is gone; -ENOMEM.
+ */
+int open_of(fuse_ino_t ino, const struct fuse_file_info *fi, struct open **ret);
+
+/* One that another process had; it is complete but for what it holds of objects and nodes. Return: it, NULL: no. */
+struct open *open_restore(const struct open *from, bool writes);
 
 /* FUSE operations. */
 void open_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
@@ -67,6 +75,9 @@ unsigned open_free_generation(const struct node *n);
 
 /* sbx_view.change of a sandbox. */
 unsigned open_change(const struct open *o);
+
+/* Whoever polls is to ask again. */
+void open_wake_all_polls(void);
 
 /* The status of a sandbox has changed: wake who polls for it. */
 void open_wake_polls(uint32_t serial);

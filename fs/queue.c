@@ -81,6 +81,7 @@ static void *queue_thread(void *arg)
 
 int queue_start(struct queue *q)
 {
+	q->stopping = false; /* it may have been stopped before */
 	return -pthread_create(&q->thread, NULL, queue_thread, q);
 }
 

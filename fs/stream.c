@@ -14,6 +14,8 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "fs/handover.h"
+#include "fs/loop.h"
 #include "fs/notify.h"
 #include "ops/event.h"
 #include "ops/registry.h"
@@ -22,6 +24,8 @@ struct reader {
 	fuse_req_t req;
 	size_t size;
 	bool interrupted;
+	void *raw; /* the request as it was read, for the next daemon; owned */
+	size_t raw_len;
 	struct reader *next;
 };
 
@@ -93,6 +97,12 @@ static void reader_wait(fuse_req_t req, struct open *o, size_t size)
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
+	r->raw = loop_request(&r->raw_len);
+	if (!r->raw) {
+		free(r);
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
 	r->req = req;
 	r->size = size;
 	while (*last)
@@ -124,6 +134,12 @@ unsigned stream_poll(struct open *o)
 	return events;
 }
 
+static void reader_free(struct reader *r)
+{
+	free(r->raw);
+	free(r);
+}
+
 static struct reader *reader_first(struct open *o)
 {
 	struct reader *r = o->readers;
@@ -143,7 +159,7 @@ static void wake(struct open *o)
 			fuse_reply_buf(r->req, NULL, 0);
 		else
 			serve(r->req, o, r->size);
-		free(r);
+		reader_free(r);
 	}
 	if (o->ph && stream_poll(o) & POLLIN)
 		notify_poll(&o->ph);
@@ -193,7 +209,7 @@ static void readers_end(struct open *o, bool all)
 		}
 		*at = r->next;
 		fuse_reply_err(r->req, EINTR);
-		free(r);
+		reader_free(r);
 	}
 }
 
@@ -204,6 +220,13 @@ void stream_tick(void)
 	any_interrupted = false;
 	for (struct open *o = open_all; o; o = o->next)
 		readers_end(o, false);
+}
+
+void stream_hand_over(struct buf *pending)
+{
+	for (const struct open *o = open_all; o; o = o->next)
+		for (const struct reader *r = o->readers; r; r = r->next)
+			handover_add(pending, r->raw, r->raw_len);
 }
 
 void stream_end(struct open *o)

@@ -26,6 +26,9 @@ void stream_wake(uint32_t serial);
 /* Answer EINTR to those whose reader got a signal; called after each request. */
 void stream_tick(void);
 
+/* The requests of all that wait, for the next daemon: they are not answered here. */
+void stream_hand_over(struct buf *pending);
+
 /* Answer EINTR to all that wait on this open; with NULL on every one. */
 void stream_end(struct open *o);
 

@@ -215,11 +215,11 @@ int write_tick(void)
 	return first == INT64_MAX ? -1 : (int)(first - now);
 }
 
-void write_cancel_all(bool host_too)
+void write_cancel_all(bool host_too, int why)
 {
 	for (struct pending *p = pendings; p; p = p->next)
 		if (!p->cancelled && (host_too || p->command.target != COMMAND_HOST_CTL))
-			pending_cancel(p, ECANCELED);
+			pending_cancel(p, why);
 }
 
 bool write_is_pending(void)
@@ -324,10 +324,13 @@ static void write_console(fuse_req_t req, struct open *o, const char *data, size
 void write_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
 		 struct fuse_file_info *fi)
 {
-	struct open *o = open_of(fi);
-	int r;
+	struct open *o = NULL;
+	int r = open_of(ino, fi, &o);
 
-	(void)ino; /* the open knows */
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
 	if (o->file->flags & FILE_COMMANDS) {
 		write_command(req, o, data, size, off + (off_t)size, fi->flags & O_NONBLOCK);
 	} else if (o->file->flags & FILE_CONSOLE) {

@@ -22,7 +22,7 @@ void write_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, 
 int write_tick(void);
 
 /* Cancel what is pending: at the end of the mount. @host_too: also .ctl, where `shutdown` may be written. */
-void write_cancel_all(bool host_too);
+void write_cancel_all(bool host_too, int why);
 
 /* Is any write not answered yet? */
 bool write_is_pending(void);

@@ -112,11 +112,12 @@ int admit_resume(struct sbx *s, struct err *e)
 	return take(s, resume, e);
 }
 
-int admit_adopted(struct sbx *s, struct err *e)
+void admit_adopted(struct sbx *s)
 {
 	uint64_t mib = s->vm ? vm_common(s->vm)->memory_mib : 0;
 
-	return promise_memory(s, mib ? mib : memory_set_mib(s), e);
+	s->promised_mib = mib ? mib : memory_set_mib(s);
+	host_promise_running(s->promised_mib);
 }
 
 void admit_drop(struct sbx *s)

@@ -17,7 +17,7 @@ int admit_start(struct sbx *s, struct err *e);
 int admit_resume(struct sbx *s, struct err *e);
 
 /* Count the memory of one that an earlier daemon left running: s->vm is open. */
-int admit_adopted(struct sbx *s, struct err *e);
+void admit_adopted(struct sbx *s);
 
 /* Nothing runs any more: its memory is not promised, and no disk if it has none. */
 void admit_drop(struct sbx *s);

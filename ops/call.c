@@ -13,12 +13,14 @@
 #include "base/parse.h"
 #include "base/timefmt.h"
 #include "ops/event.h"
+#include "ops/lifecycle.h"
 #include "ops/policy.h"
 #include "ops/registry.h"
 #include "ops/template.h"
 
 enum {
 	TIMEOUT_MAX_SEC = 365 * 24 * 3600,
+	RECOVER_MS = 30000, /* for an earlier daemon's guest to be taken up or down */
 };
 
 static struct lane host_lane; /* of .ctl: daemon commands run aside of each other */
@@ -247,6 +249,15 @@ static int check_guard(const struct call *c, struct err *e)
 	return 0;
 }
 
+/* Before a command for a guest fails because there is none. */
+static int find_guest(struct verb_call *vc, struct err *e)
+{
+	const struct deadline d = deadline_in(RECOVER_MS, vc->job->cancel_fd);
+	int r = lifecycle_recover_wait(vc->sbx, &d, e);
+
+	return r < 0 ? r : policy_wake(vc, e);
+}
+
 static int call_run(struct job *j, struct err *e)
 {
 	struct call *c = (struct call *)j;
@@ -268,7 +279,7 @@ static int call_run(struct job *j, struct err *e)
 	if (c->sbx && (v->flags & VERB_DECIDES))
 		policy_forget_restart(c->sbx);
 	if (c->sbx && (v->flags & VERB_GUEST))
-		r = policy_wake(&vc, e);
+		r = find_guest(&vc, e);
 	if (r == 0 && c->sbx)
 		r = verb_check_state(v, sbx_state(c->sbx), e);
 	if (r == 1)

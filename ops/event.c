@@ -21,6 +21,7 @@ struct event {
 
 static pthread_mutex_t event_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct event ring[EVENT_KEPT_MAX];
+static uint64_t first_number = 1; /* of this daemon's */
 static uint64_t next_number = 1;
 static _Atomic(void (*)(uint32_t serial, unsigned what)) listener;
 
@@ -35,6 +36,11 @@ void event_tell(uint32_t serial, unsigned what)
 
 	if (fn)
 		fn(serial, what);
+}
+
+void event_init(uint64_t first)
+{
+	first_number = next_number = first;
 }
 
 void event_add(uint32_t serial, const char *sandbox, const char *event, const char *fmt, ...)
@@ -66,7 +72,8 @@ void event_add(uint32_t serial, const char *sandbox, const char *event, const ch
 /* The oldest number that is still kept; under the lock. */
 static uint64_t oldest_number(void)
 {
-	return next_number > EVENT_KEPT_MAX ? next_number - EVENT_KEPT_MAX : 1;
+	return next_number > first_number + EVENT_KEPT_MAX ? next_number - EVENT_KEPT_MAX
+							   : first_number;
 }
 
 uint64_t event_begin(uint32_t serial)

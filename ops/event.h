@@ -13,6 +13,9 @@ enum {
 	EVENT_KEPT_MAX = 4096,  /* kept in memory */
 };
 
+/* Before anything happens: the number of the first event, above those of every daemon before. Without it: 1. */
+void event_init(uint64_t first);
+
 /**
  * event_add() - Something happened
  * @serial:  of the sandbox; 0: the daemon itself

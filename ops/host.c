@@ -77,6 +77,13 @@ int host_promise(uint64_t mib, struct err *e)
 	return r;
 }
 
+void host_promise_running(uint64_t mib)
+{
+	pthread_mutex_lock(&promise_lock);
+	promised_mib += mib;
+	pthread_mutex_unlock(&promise_lock);
+}
+
 void host_promise_drop(uint64_t mib)
 {
 	pthread_mutex_lock(&promise_lock);
@@ -164,36 +171,65 @@ static int format_check(struct err *e)
 	return 0;
 }
 
-static int instance_load(struct err *e)
+static int instance_read(int state_fd, const char *state_dir, char ret[5], struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
-	int r = file_read(host.state_fd, "instance", 16, &b, e);
+	int r = file_read(state_fd, "instance", 16, &b, e);
 
-	if (r == -ENOENT) {
-		if (random_base32(host.instance, 4) < 0)
-			return err_set(e, EIO, "the kernel gives no random bytes");
-		return file_replace(host.state_fd, "instance", 0600, host.instance, 4, e);
-	}
 	if (r < 0)
 		return r;
 	if (b.len < 4 || strspn(buf_text(&b), "abcdefghijklmnopqrstuvwxyz234567") < 4)
-		return err_set(e, EBADMSG, "%s/instance is damaged", host.state_dir);
-	memcpy(host.instance, b.data, 4);
+		return err_set(e, EBADMSG, "%s/instance is damaged", state_dir);
+	memcpy(ret, b.data, 4);
+	ret[4] = '\0';
 	return 0;
 }
 
+static int instance_load(struct err *e)
+{
+	int r = instance_read(host.state_fd, host.state_dir, host.instance, e);
+
+	if (r != -ENOENT)
+		return r;
+	if (random_base32(host.instance, 4) < 0)
+		return err_set(e, EIO, "the kernel gives no random bytes");
+	return file_replace(host.state_fd, "instance", 0600, host.instance, 4, e);
+}
+
 /* Sockets need short paths, and nothing of them is wanted after a reboot. */
-static int run_dir_make(struct err *e)
+static int run_dir_of(const char *instance, char *ret, size_t size, struct err *e)
 {
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before there are threads */
 	const char *xdg = getenv("XDG_RUNTIME_DIR");
 	const char *base = geteuid() == 0 ? "/run" : xdg && xdg[0] == '/' ? xdg : "/tmp";
-	struct stat st;
-	int r;
 
-	if ((size_t)snprintf(host.run_dir, sizeof(host.run_dir), "%s/sbxfs-%s", base,
-			     host.instance) >= sizeof(host.run_dir) - 16)
+	if ((size_t)snprintf(ret, size, "%s/sbxfs-%s", base, instance) >= size - 16)
 		return err_set(e, EINVAL, "the path of XDG_RUNTIME_DIR is too long");
+	return 0;
+}
+
+int host_socket(const char *state_dir, char *ret, size_t size, struct err *e)
+{
+	char instance[5], dir[sizeof(host.run_dir)];
+	AUTO_FD fd = -1;
+	int r = file_open_dir(AT_FDCWD, state_dir, &fd, e);
+
+	if (r == 0)
+		r = instance_read(fd, state_dir, instance, e);
+	if (r == 0)
+		r = run_dir_of(instance, dir, sizeof(dir), e);
+	if (r == 0 && (size_t)snprintf(ret, size, "%s/next", dir) >= size)
+		r = err_set(e, EINVAL, "the path of the socket is too long");
+	return r;
+}
+
+static int run_dir_make(struct err *e)
+{
+	struct stat st;
+	int r = run_dir_of(host.instance, host.run_dir, sizeof(host.run_dir), e);
+
+	if (r < 0)
+		return r;
 	r = file_mkdirs(host.run_dir, 0700, e);
 	if (r < 0)
 		return r;
@@ -274,6 +310,7 @@ static void sweep(void)
 
 int host_init(const struct host_options *o, struct err *e)
 {
+	uint64_t first_event = 1;
 	int r = paths_take(o, e);
 
 	host.started_ms = wall_ms();
@@ -289,6 +326,10 @@ int host_init(const struct host_options *o, struct err *e)
 	slots_init(host.slots_total, sum_of(host.instance, strlen(host.instance)));
 	cgroup_init(host.instance);
 	r = serial_init(e);
+	if (r == 0)
+		r = serial_of_events(&first_event, e);
+	if (r == 0)
+		event_init(first_event);
 	if (r == 0)
 		r = template_init(e);
 	if (r == 0)

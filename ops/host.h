@@ -52,10 +52,20 @@ extern struct host host;
 int host_init(const struct host_options *o, struct err *e);
 
 /**
+ * host_socket() - Where the daemon of a state directory listens for the next one
+ * @ret: the path
+ * Context: also before host_init(), and while another daemon has the state directory.
+ * Return: 0; -ENOENT there was never a daemon; -EBADMSG; -EINVAL.
+ */
+int host_socket(const char *state_dir, char *ret, size_t size, struct err *e);
+
+/**
  * host_promise() - Count @mib of memory as promised to a VM
  * Return: 0; -ENOMEM when the host has not that much left beyond its reserve.
  */
 int host_promise(uint64_t mib, struct err *e);
+void host_promise_running(
+	uint64_t mib); /* of a VM that has it already, whatever was promised besides */
 void host_promise_drop(uint64_t mib);
 uint64_t host_promised(void);
 

@@ -58,4 +58,7 @@ int lifecycle_destroy_later(struct sbx *s, struct err *e);
 /* recover.c: queue the taking up of what an earlier daemon left running, or its undoing if it is not whole. Any thread. */
 int lifecycle_recover_later(struct sbx *s, struct err *e);
 
+/* recover.c: wait until that has been done, if it was queued. Return: 0; -ETIMEDOUT; -ECANCELED, …: what cancelled @d. */
+int lifecycle_recover_wait(struct sbx *s, const struct deadline *d, struct err *e);
+
 #endif

@@ -6,7 +6,11 @@
  * taken down to that memory.
  */
 #include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "ops/admit.h"
 #include "ops/host.h"
@@ -36,10 +40,9 @@ static int adopt(struct sbx *s, struct err *e)
 	if (!host.vm || !sbx_store(s) || !host.net || s->level != LEVEL_RUNNING)
 		return err_set(e, ENODEV, "it was on its way up or down");
 	r = steps_adopt(s, &d, e);
-	if (r == 0)
-		r = admit_adopted(s, e);
 	if (r < 0)
 		return r;
+	admit_adopted(s);
 	pause_let_on(s);
 	if (memory_drop(s, &why) < 0)
 		log_warning("%s, ignoring", why.text);
@@ -50,7 +53,7 @@ static int adopt(struct sbx *s, struct err *e)
 	return 0;
 }
 
-static int act_recover(struct sbx *s, struct err *e)
+static int recover(struct sbx *s, struct err *e)
 {
 	struct err why = {0};
 
@@ -70,7 +73,64 @@ static int act_recover(struct sbx *s, struct err *e)
 			      s->memory.dir[0] ? SBX_PAUSED : SBX_STOPPED, e);
 }
 
+static bool is_recovering(struct sbx *s)
+{
+	bool is;
+
+	pthread_mutex_lock(&s->lock);
+	is = s->recovering;
+	pthread_mutex_unlock(&s->lock);
+	return is;
+}
+
+static void set_recovering(struct sbx *s, bool is)
+{
+	pthread_mutex_lock(&s->lock);
+	s->recovering = is;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static int act_recover(struct sbx *s, struct err *e)
+{
+	int r = recover(s, e);
+
+	set_recovering(s, false);
+	sbx_changed(s);
+	return r;
+}
+
 int lifecycle_recover_later(struct sbx *s, struct err *e)
 {
-	return own_submit(s, JOB_LIFECYCLE, act_recover, e);
+	int r;
+
+	set_recovering(s, true);
+	r = own_submit(s, JOB_LIFECYCLE, act_recover, e);
+	if (r < 0)
+		set_recovering(s, false);
+	return r;
+}
+
+int lifecycle_recover_wait(struct sbx *s, const struct deadline *d, struct err *e)
+{
+	AUTO_FD fd = -1;
+	struct pollfd pfd = {.events = POLLIN};
+	struct sbx_waiter waiter;
+	uint64_t count;
+	int r = 1;
+
+	if (!is_recovering(s))
+		return 0;
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		return err_sys(e, errno, "no descriptor to wait with");
+	waiter = (struct sbx_waiter){.fd = fd};
+	pfd.fd = fd;
+	sbx_wait_add(s, &waiter);
+	while (r > 0 && is_recovering(s)) {
+		r = deadline_poll(d, &pfd, 1);
+		if (r > 0 && read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+			r = -errno;
+	}
+	sbx_wait_remove(s, &waiter);
+	return r < 0 ? err_sys(e, -r, "waiting for what an earlier daemon left to be taken up") : 0;
 }

@@ -166,8 +166,9 @@ struct sbx {
 	uint64_t cow_used_bytes, cow_total_bytes; /* [lock] 0: not known */
 	uint64_t mem_used_bytes;                  /* [lock] 0: not known */
 	struct sbx_waiter *waiters;               /* [lock] */
-	int console_fd; /* [lock] the guest's serial line, for input; -1: none; owned */
-	bool gone;      /* [lock] its name is free again; the teardown goes on under the serial */
+	bool recovering; /* [lock] whether an earlier daemon's guest goes on is being found out */
+	int console_fd;  /* [lock] the guest's serial line, for input; -1: none; owned */
+	bool gone;       /* [lock] its name is free again; the teardown goes on under the serial */
 
 	bool held;       /* [turn] its guest holds its file systems, and nobody told it to let go */
 	bool was_frozen; /* [turn] its record says that its vCPUs were stopped */

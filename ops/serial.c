@@ -19,40 +19,69 @@
 
 enum {
 	SERIAL_BATCH = 64,
+	EVENT_BATCH =
+		1000000000, /* more than one daemon ever has: a hundred a second for a hundred days */
 };
 
 static pthread_mutex_t serial_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t next_serial = 1, aside_end = 1;
 
-int serial_init(struct err *e)
+/* A file with one number. Return: 0 and @ret; -ENOENT there is none, and @ret is left; -EBADMSG. */
+static int number_read(const char *file, uint64_t max, uint64_t *ret, struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
-	uint64_t n;
-	int r = file_read(host.state_fd, "serial", 32, &b, e);
+	int r = file_read(host.state_fd, file, 32, &b, e);
 
-	if (r == -ENOENT)
-		return 0;
 	if (r < 0)
 		return r;
 	if (b.len > 0 && b.data[b.len - 1] == '\n')
 		b.data[b.len - 1] = '\0';
-	if (parse_u64(buf_text(&b), 1, UINT32_MAX - SERIAL_BATCH, &n) < 0)
+	return parse_u64(buf_text(&b), 1, max, ret) < 0 ? -EBADMSG : 0;
+}
+
+static int number_write(const char *file, uint64_t n, struct err *e)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%" PRIu64 "\n", n); /* always fits */
+	return file_replace(host.state_fd, file, 0600, text, strlen(text), e);
+}
+
+int serial_init(struct err *e)
+{
+	uint64_t n = 1;
+	int r = number_read("serial", UINT32_MAX - SERIAL_BATCH, &n, e);
+
+	if (r == -EBADMSG)
 		return err_set(
 			e, EBADMSG,
 			"%s/serial is damaged: write the highest number in sandboxes/ plus 1 there",
 			host.state_dir);
-	next_serial = aside_end = (uint32_t)n;
-	return 0;
+	if (r == 0)
+		next_serial = aside_end = (uint32_t)n;
+	return r == -ENOENT ? 0 : r;
 }
 
 static int serial_reserve(struct err *e)
 {
-	char text[16];
-
 	if (aside_end > UINT32_MAX - 2 * SERIAL_BATCH)
 		return err_set(e, ENOSPC, "all serials of this state directory have been used");
-	(void)snprintf(text, sizeof(text), "%" PRIu32 "\n", aside_end + SERIAL_BATCH);
-	return file_replace(host.state_fd, "serial", 0600, text, strlen(text), e);
+	return number_write("serial", aside_end + SERIAL_BATCH, e);
+}
+
+int serial_of_events(uint64_t *ret_first, struct err *e)
+{
+	uint64_t n = 1;
+	int r = number_read("event", INT64_MAX - EVENT_BATCH, &n, e);
+
+	if (r == -EBADMSG)
+		return err_set(e, EBADMSG, "%s/event is damaged: remove it to count from 1",
+			       host.state_dir);
+	if (r == 0 || r == -ENOENT)
+		r = number_write("event", n + EVENT_BATCH, e);
+	if (r == 0)
+		*ret_first = n;
+	return r;
 }
 
 int serial_take(uint32_t *ret_serial, struct err *e)
