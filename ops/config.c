@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "net/egress.h"
 #include "vm/vm.h"
 
 enum {
@@ -84,6 +85,16 @@ static int check_warm(const char *value, struct err *e)
 	return err_set(e, EINVAL, "warm=%s is not auto or no", value);
 }
 
+static int check_egress(const char *value, struct err *e)
+{
+	struct egress rules;
+	int r = egress_parse(value, &rules, e);
+
+	if (r == 0)
+		egress_done(&rules);
+	return r;
+}
+
 /* clang-format off */
 const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_TEMPLATE]  = { "template",  "default", "what it is made from; pinned at the first start", check_template, true },
@@ -95,6 +106,7 @@ const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_USER]      = { "user",      "root",    "who runs commands in the guest",                  check_user,     true },
 	[CONFIG_CWD]       = { "cwd",       "",        "where commands run in the guest; empty: the user's home", check_cwd, true },
 	[CONFIG_WARM]      = { "warm",      "auto",    "no: the first start boots, also where its template has a memory to go on from", check_warm, false },
+	[CONFIG_EGRESS]    = { "egress",    "policy allow", "what the guest may send to: rules, a ; between two; see net/egress", check_egress, false },
 };
 /* clang-format on */
 

@@ -19,6 +19,7 @@ enum config_key {
 	CONFIG_USER,
 	CONFIG_CWD,
 	CONFIG_WARM,
+	CONFIG_EGRESS,
 	CONFIG_KEY_COUNT
 };
 
