@@ -72,9 +72,10 @@ static int netns_probe(char *why, size_t why_size, struct err *e)
 	return 0;
 }
 
-static int netns_init(const char *instance, uint32_t *ret_total, struct err *e)
+static int netns_init(const char *instance, const char *address_pool, uint32_t *ret_total,
+		      struct err *e)
 {
-	return rc_up(side_init(instance, ret_total, e), e);
+	return rc_up(side_init(instance, address_pool, ret_total, e), e);
 }
 
 static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, struct slot *ret,

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/parse.h"
+
 #define IP(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
@@ -134,6 +136,48 @@ uint32_t pool_outer(const struct pool *p, uint32_t index)
 uint32_t pool_inner(const struct pool *p, uint32_t index)
 {
 	return pool_outer(p, index) + 1;
+}
+
+int addr_range_parse(const char *text, struct addr_range *ret)
+{
+	const char *slash = strchr(text, '/');
+	char addr[SLOT_ADDR_SIZE];
+	uint64_t prefix = 0;
+	uint32_t a = 0;
+
+	if (!slash || (size_t)(slash - text) >= sizeof(addr))
+		return -EINVAL;
+	memcpy(addr, text, (size_t)(slash - text));
+	addr[slash - text] = '\0';
+	if (addr_parse(addr, &a) < 0 || parse_u64(slash + 1, 0, 32, &prefix) < 0)
+		return -EINVAL;
+	*ret = addr_range_of(a, (unsigned)prefix);
+	return ret->addr == a ? 0 : -EINVAL;
+}
+
+/* What no guest can have, or has already inside. */
+static bool is_special(struct addr_range r)
+{
+	static const struct addr_range special[] = {{IP(0, 0, 0, 0), 8},
+						    {IP(127, 0, 0, 0), 8},
+						    {IP(169, 254, 0, 0), 16},
+						    {IP(224, 0, 0, 0), 3}};
+
+	for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++)
+		if (addr_range_overlaps(r, special[i]))
+			return true;
+	return false;
+}
+
+int pool_parse(const char *text, struct addr_range *ret)
+{
+	struct addr_range r;
+
+	if (addr_range_parse(text, &r) < 0 || r.prefix < POOL_PREFIX_MIN ||
+	    r.prefix > POOL_PREFIX_MAX || is_special(r))
+		return -EINVAL;
+	*ret = r;
+	return 0;
 }
 
 /* The word after "nameserver" on this line, copied; false for any other line. */

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +53,8 @@ struct used {
 	uint32_t metric; /* of our own claim */
 	struct addr_range own;
 	bool has_own, failed;
+	struct addr_range asked; /* prefix 0: any block will do */
+	struct nlr_route clash;  /* the first that overlaps what is asked for; prefix 0: none */
 };
 
 static void used_add(const struct nlr_route *r, void *arg)
@@ -62,10 +65,13 @@ static void used_add(const struct nlr_route *r, void *arg)
 	if (r->is_unreachable && r->metric == u->metric && r->prefix >= 16 && r->prefix <= 28) {
 		u->own = range;
 		u->has_own = true;
+		return;
 	}
 	/* A default route, also when it is written as two halves, leads there only what has no other way. */
 	if (r->prefix <= 1)
 		return;
+	if (u->asked.prefix && !u->clash.prefix && addr_range_overlaps(range, u->asked))
+		u->clash = *r;
 	if (u->count == u->room) {
 		size_t room = u->room ? u->room * 2 : 64;
 		void *ranges = reallocarray(u->ranges, room, sizeof(range));
@@ -79,31 +85,99 @@ static void used_add(const struct nlr_route *r, void *arg)
 	u->ranges[u->count++] = range;
 }
 
+static void count_ours(const struct nlr_link *link, void *arg)
+{
+	char alias[ALIAS_SIZE];
+	uint32_t serial = 0;
+
+	if (slot_name_parse(host.instance, link->name, &serial) &&
+	    strcmp(link->alias, slot_alias(host.instance, serial, alias)) == 0)
+		++*(unsigned *)arg;
+}
+
+/* Is the block of before still to be used? It is given up if not. */
+static int own_keep(struct net_side *h, const struct used *u, bool *ret_keep, struct err *e)
+{
+	char text[SLOT_ADDR_SIZE];
+	struct nlr_route claim;
+	unsigned count = 0;
+	int rc = 0;
+
+	h->pool = pool_in(u->own);
+	*ret_keep = true;
+	if (!u->asked.prefix || (u->own.addr == u->asked.addr && u->own.prefix == u->asked.prefix))
+		return 0;
+	rc = nlr_links(h->nl, count_ours, &count, e);
+	if (rc < 0)
+		return rc;
+	if (count > 0) {
+		log_warning("net: %u network slots are up with addresses of %s/%u, so the "
+			    "setting address_pool is not heeded until the next start without any",
+			    count, addr_text(u->own.addr, text), u->own.prefix);
+		return 0;
+	}
+	*ret_keep = false;
+	claim = claim_route(h);
+	return nlr_route_delete(h->nl, &claim, e);
+}
+
+static int clash_tell(const struct used *u, struct err *e)
+{
+	char asked[SLOT_ADDR_SIZE], dst[SLOT_ADDR_SIZE], link[IF_NAMESIZE];
+
+	addr_text(u->asked.addr, asked);
+	addr_text(u->clash.dst, dst);
+	if (!if_indextoname((unsigned)u->clash.index, link))
+		(void)snprintf(link, sizeof(link), "none");
+	return err_set(e, EADDRINUSE,
+		       "address_pool=%s/%u overlaps the route to %s/%u (link %s) of this host; "
+		       "choose another range, or none",
+		       asked, u->asked.prefix, dst, u->clash.prefix, link);
+}
+
+/* A block of @used's list that is free, or the one that is asked for. */
+static int pool_choose(const struct used *u, struct pool *ret, struct err *e)
+{
+	if (u->asked.prefix) {
+		*ret = pool_in(u->asked);
+		return u->clash.prefix ? clash_tell(u, e) : 0;
+	}
+	if (pool_find(u->ranges, u->count, ret) < 0)
+		return err_set(e, EADDRINUSE,
+			       "every block of addresses that slots could use overlaps a route "
+			       "of this host; remove one (see ip route), set address_pool, or "
+			       "use --net user");
+	return 0;
+}
+
 /* Find the block that is ours already, or claim one. */
-static int pool_claim(struct net_side *h, struct err *e)
+static int pool_claim(struct net_side *h, const char *address_pool, struct err *e)
 {
 	struct used u = {.metric = claim_metric(h->instance)};
 	struct nlr_route claim;
 	AUTO_FREE struct addr_range *ranges = NULL;
 	AUTO_FD dir_fd = -1; /* holds the lock until the end */
-	int rc = space_dir_lock(&dir_fd, e);
+	bool keep = false;
+	int rc = 0;
 
+	if (address_pool[0] && pool_parse(address_pool, &u.asked) < 0)
+		return err_set(e, EINVAL, "not a block of addresses: %s", address_pool);
+	rc = space_dir_lock(&dir_fd, e);
 	if (rc < 0)
 		return rc;
 	rc = nlr_routes(h->nl, used_add, &u, e);
 	ranges = u.ranges;
 	if (rc == 0 && u.failed)
 		rc = err_set(e, ENOMEM, "no memory for the list of routes");
-	if (rc < 0)
+	if (rc == 0 && u.has_own)
+		rc = own_keep(h, &u, &keep, e);
+	if (rc < 0 || keep)
 		return rc;
-	if (u.has_own) {
-		h->pool = pool_in(u.own);
-		return 0;
+	rc = pool_choose(&u, &h->pool, e);
+	if (rc < 0) {
+		h->pool.total = 0; /* it is not ours */
+		return rc;
 	}
-	if (pool_find(ranges, u.count, &h->pool) < 0)
-		return err_set(e, EADDRINUSE,
-			       "every block of addresses that slots could use overlaps a route "
-			       "of this host; remove one (see ip route), or use --net user");
 	claim = claim_route(h);
 	return nlr_route_add(h->nl, &claim, e);
 }
@@ -120,16 +194,6 @@ static int forwarding_on(struct err *e)
 		log_info("net: IPv4 forwarding (net.ipv4.ip_forward) was off; turned it on for "
 			 "the whole host, it stays on");
 	return rc;
-}
-
-static void count_ours(const struct nlr_link *link, void *arg)
-{
-	char alias[ALIAS_SIZE];
-	uint32_t serial = 0;
-
-	if (slot_name_parse(host.instance, link->name, &serial) &&
-	    strcmp(link->alias, slot_alias(host.instance, serial, alias)) == 0)
-		++*(unsigned *)arg;
 }
 
 static void side_close(struct net_side *h)
@@ -174,7 +238,7 @@ int side_probe(struct err *e)
 	return rc;
 }
 
-int side_init(const char *instance, uint32_t *ret_total, struct err *e)
+int side_init(const char *instance, const char *address_pool, uint32_t *ret_total, struct err *e)
 {
 	struct net_side *h = &host;
 	int rc = 0;
@@ -188,7 +252,7 @@ int side_init(const char *instance, uint32_t *ret_total, struct err *e)
 	if (rc == 0)
 		rc = nft_open(&h->nft, e);
 	if (rc == 0)
-		rc = pool_claim(h, e);
+		rc = pool_claim(h, address_pool, e);
 	/* The rules come before forwarding: there is no moment in which all is let through. */
 	if (rc == 0)
 		rc = table_make(h, false, e);

@@ -27,9 +27,10 @@ int side_probe(struct err *e);
  * side_init() - Claim a block of addresses, make the table, turn on forwarding; a second call begins anew
  *
  * Slots of this instance that are up keep their block and go on working.
- * Return: 0; -EADDRINUSE when every block of the list is in use; another negative errno.
+ * @address_pool: the block, CIDR; "" for the first of a list that is free
+ * Return: 0; -EADDRINUSE when that is in use, or every block of the list; another negative errno.
  */
-int side_init(const char *instance, uint32_t *ret_total, struct err *e);
+int side_init(const char *instance, const char *address_pool, uint32_t *ret_total, struct err *e);
 
 /* Close all; give up table and block if no link of this instance is left. */
 void side_done(void);

@@ -62,9 +62,11 @@ static int user_probe(char *why, size_t why_size, struct err *e)
 	return 0;
 }
 
-static int user_init(const char *instance, uint32_t *ret_total, struct err *e)
+static int user_init(const char *instance, const char *address_pool, uint32_t *ret_total,
+		     struct err *e)
 {
 	(void)instance;
+	(void)address_pool; /* nothing of it is in the kernel */
 	(void)e;
 	*ret_total = POOL_SLOTS_MAX;
 	return 0;
@@ -120,6 +122,15 @@ static int user_down(struct slot *s, const struct deadline *d, struct err *e)
 	return 0;
 }
 
+/* There is nothing that could be left of the one before: all of it was the VMM's. */
+static int user_recycle(struct slot *s, const struct deadline *d, struct err *e)
+{
+	(void)s;
+	(void)d;
+	(void)e;
+	return 0;
+}
+
 static bool user_alive(struct slot *s)
 {
 	if (s->index >= POOL_SLOTS_MAX)
@@ -162,6 +173,7 @@ const struct slot_driver slot_user = {
 	.up = user_up,
 	.drain = user_drain,
 	.undrain = user_undrain,
+	.recycle = user_recycle,
 	.down = user_down,
 	.alive = user_alive,
 	.sweep = user_sweep,

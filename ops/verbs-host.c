@@ -9,6 +9,7 @@
 #include "ops/host.h"
 #include "ops/nested.h"
 #include "ops/registry.h"
+#include "ops/sweep.h"
 #include "ops/verbs-private.h"
 
 /* Quote a word so that words_split() gives it back. */
@@ -63,6 +64,11 @@ int run_loglevel(struct verb_call *c, struct err *e)
 		return err_set(e, EINVAL, "%s is not error, warning, info or debug", c->argv[0]);
 	log_set_level(level);
 	return 0;
+}
+
+int run_prune(struct verb_call *c, struct err *e)
+{
+	return sweep_now(c->out, e);
 }
 
 int run_shutdown(struct verb_call *c, struct err *e)

@@ -41,6 +41,7 @@ int run_template_change(struct verb_call *c, struct err *e);
 /* verbs-host.c */
 int run_create(struct verb_call *c, struct err *e);
 int run_loglevel(struct verb_call *c, struct err *e);
+int run_prune(struct verb_call *c, struct err *e);
 int run_shutdown(struct verb_call *c, struct err *e);
 
 /* verbs-template.c */

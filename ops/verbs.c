@@ -78,6 +78,8 @@ static const struct verb host_verbs[] = {
 	  JOB_DAEMON, 0, 1, -1, false, ALWAYS, 0, 0, run_create },
 	{ "loglevel", "error|warning|info|debug", "what is logged from now on",
 	  JOB_DAEMON, 0, 1, 1, false, ALWAYS, 0, 0, run_loglevel },
+	{ "prune", "", "remove what a crash has left of sandboxes that are no more: network, disks, files",
+	  JOB_DAEMON, 0, 0, 0, false, ALWAYS, 0, 0, run_prune },
 	{ "shutdown", "[stop]", "stop all sandboxes, answer, and end the daemon",
 	  JOB_DAEMON, 0, 0, 1, false, ALWAYS, 0, 0, run_shutdown },
 	{ .name = NULL },

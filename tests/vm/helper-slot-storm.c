@@ -56,7 +56,7 @@ int main(int argc, char **argv)
 	int status = 0;
 
 	log_open(false);
-	if (argc != 2 || slot_netns.init(argv[1], &total, &e) < 0) {
+	if (argc != 2 || slot_netns.init(argv[1], "", &total, &e) < 0) {
 		(void)fprintf(stderr, "init: %s\n", e.text);
 		return 1;
 	}

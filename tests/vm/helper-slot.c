@@ -99,7 +99,7 @@ static int cmd_init(char **w)
 	uint32_t total = 0;
 
 	(void)snprintf(instance, sizeof(instance), "%s", w[1]);
-	return slot_netns.init(instance, &total, &e) < 0 ? failed(&e) : answer("ok %u", total);
+	return slot_netns.init(instance, w[2] ? w[2] : "", &total, &e) < 0 ? failed(&e) : answer("ok %u", total);
 }
 
 static int cmd_end(char **w)
