@@ -20,6 +20,7 @@
 #include "net/drain.h"
 #include "net/driver.h"
 #include "net/drop.h"
+#include "net/forward-netns.h"
 #include "net/nft.h"
 #include "net/nl.h"
 #include "net/side.h"
@@ -167,6 +168,8 @@ static bool netns_alive(struct slot *s)
 	/* Repeated rather than asked: somebody may have removed the whole table since. */
 	if (rc == 0)
 		rc = side_admit(h, s->link, NULL);
+	if (rc == 0)
+		forwards_hold(s->link);
 	if (rc == 0) {
 		s->netns_fd = steal_fd(&in.ns_fd);
 		s->tap_fd = steal_fd(&in.tap_fd);
@@ -209,4 +212,5 @@ const struct slot_driver slot_netns = {
 	.down = netns_down,
 	.alive = netns_alive,
 	.sweep = netns_sweep,
+	.forward = forwards_set,
 };

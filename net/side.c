@@ -24,6 +24,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "net/element.h"
+#include "net/forward-netns.h"
 #include "net/nft.h"
 #include "net/nl.h"
 #include "net/setting.h"
@@ -199,6 +200,7 @@ static int forwarding_on(struct err *e)
 static void side_close(struct net_side *h)
 {
 	element_drop_all();
+	forwards_forget();
 	nft_close(h->nft);
 	nlr_close(h->nl);
 	*h = (struct net_side){.nl = NULL};

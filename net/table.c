@@ -4,7 +4,8 @@
  * How it works
  * The table `sbxfs-<instance>` has rules for the pattern of our link names and one set of links that are
  * admitted, so that a slot costs one element. Guests reach neither the host nor each other nor private addresses, but for what a
- * guest's own rules open (sets open_*, an element each); the host alone begins connections to guests. What is in the sets is kept in
+ * guest's own rules open (sets open_*, an element each); the host alone begins connections to guests, and whoever reaches a port of it
+ * that leads to one (forward-netns.c). What is in the sets is kept in
  * memory (element.c) and put back when somebody has flushed the table. Tables of others (docker, firewalld) are passed as
  * well, in any order: what they drop stays dropped whatever we accept, so a host that drops forwarded packets by
  * default needs a rule of its own for links named sbx*.
@@ -17,7 +18,13 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "net/forward-netns.h"
 #include "net/nft.h"
+
+/* What is sent to a port of the host that leads to a slot. */
+#define FORWARD " fib daddr type local dnat ip to meta l4proto . th dport map @forward\n"
+#define FORWARD_AT                                                                                 \
+	" fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @forward_at\n"
 
 /* '@' stands for the instance, '%' for the block, '!' for what is closed to guests. One transaction: there is no
  * moment without rules, and the set keeps its elements. */
@@ -27,16 +34,25 @@ static const char table_text[] =
 	"add set ip sbxfs-@ open_range { type ifname . ipv4_addr; flags interval; }\n"
 	"add set ip sbxfs-@ open_guest { type ifname . ipv4_addr; flags interval; }\n"
 	"add set ip sbxfs-@ open_host { type ifname . ipv4_addr; }\n"
+	"add map ip sbxfs-@ forward { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
+	"add map ip sbxfs-@ forward_at"
+	" { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }\n"
 	"add chain ip sbxfs-@ input { type filter hook input priority 0; policy accept; }\n"
 	"add chain ip sbxfs-@ forward { type filter hook forward priority 0; policy accept; }\n"
 	"add chain ip sbxfs-@ from_guest\n"
 	"add chain ip sbxfs-@ to_guest\n"
 	"add chain ip sbxfs-@ postrouting { type nat hook postrouting priority 100; policy accept; }\n"
+	"add chain ip sbxfs-@ prerouting { type nat hook prerouting priority -100; policy accept; }\n"
+	"add chain ip sbxfs-@ output { type nat hook output priority -100; policy accept; }\n"
 	"flush chain ip sbxfs-@ input\n"
 	"flush chain ip sbxfs-@ forward\n"
 	"flush chain ip sbxfs-@ from_guest\n"
 	"flush chain ip sbxfs-@ to_guest\n"
 	"flush chain ip sbxfs-@ postrouting\n"
+	"flush chain ip sbxfs-@ prerouting\n"
+	"flush chain ip sbxfs-@ output\n"
+	/* A link whose ports are forwarded from 127.0.0.1 lets such packets through both ways. */
+	"add rule ip sbxfs-@ input iifname \"sbx@*\" ip daddr 127.0.0.0/8 ct direction original drop\n"
 	"add rule ip sbxfs-@ input iifname @slots ct state established,related accept\n"
 	"add rule ip sbxfs-@ input iifname @slots ip saddr % iifname . ip daddr @open_host accept\n"
 	"add rule ip sbxfs-@ input iifname \"sbx@*\" drop\n"
@@ -47,19 +63,26 @@ static const char table_text[] =
 	/* Answers to whom to_guest let in, wherever that is. */
 	"add rule ip sbxfs-@ from_guest ct direction reply accept\n"
 	"add rule ip sbxfs-@ from_guest oifname \"sbx@*\" iifname . ip daddr @open_guest accept\n"
+	"add rule ip sbxfs-@ from_guest ct status dnat iifname . ct original ip daddr @open_host accept\n"
 	"add rule ip sbxfs-@ from_guest oifname \"sbx*\" drop\n"
 	"add rule ip sbxfs-@ from_guest iifname . ip daddr @open_range accept\n"
 	"add rule ip sbxfs-@ from_guest ip daddr { ! } drop\n"
 	"add rule ip sbxfs-@ from_guest accept\n"
 	"add rule ip sbxfs-@ to_guest ct state established,related accept\n"
+	"add rule ip sbxfs-@ to_guest ct status dnat accept\n"
 	"add rule ip sbxfs-@ to_guest drop\n"
+	"add rule ip sbxfs-@ prerouting" FORWARD "add rule ip sbxfs-@ prerouting" FORWARD_AT
+	"add rule ip sbxfs-@ output" FORWARD "add rule ip sbxfs-@ output" FORWARD_AT
+	"add rule ip sbxfs-@ postrouting ip saddr 127.0.0.0/8 oifname \"sbx@*\" masquerade\n"
 	"add rule ip sbxfs-@ postrouting ip saddr % oifname != \"sbx@*\" masquerade\n";
 
 /* Behind it, to begin with nothing in its sets. */
 static const char sets_text[] = "flush set ip sbxfs-@ slots\n"
 				"flush set ip sbxfs-@ open_range\n"
 				"flush set ip sbxfs-@ open_guest\n"
-				"flush set ip sbxfs-@ open_host\n";
+				"flush set ip sbxfs-@ open_host\n"
+				"flush map ip sbxfs-@ forward\n"
+				"flush map ip sbxfs-@ forward_at\n";
 
 /* Sets whose elements begin with a link, and what they are in memory. */
 static const struct {
@@ -82,8 +105,9 @@ static void add_range(struct buf *b, struct addr_range r)
 static void add_text(const struct net_side *h, const char *text, struct buf *b)
 {
 	for (const char *p = text; *p; p++) {
-		/* "@slots" and "@open_…" are nftables' own. */
-		if (*p == '@' && strncmp(p, "@slots", 6) != 0 && strncmp(p, "@open_", 6) != 0)
+		/* "@slots", "@open_…" and "@forward" are nftables' own. */
+		if (*p == '@' && strncmp(p, "@slots", 6) != 0 && strncmp(p, "@open_", 6) != 0 &&
+		    strncmp(p, "@forward", 8) != 0)
 			buf_adds(b, h->instance);
 		else if (*p == '%')
 			add_range(b, h->pool.block);
@@ -151,7 +175,9 @@ int table_read(struct net_side *h, struct err *e)
 
 		rc = set_lines(h, link_sets[i].name, set_line_keep, &kind, e);
 	}
-	return rc == -ENOMEM ? err_set(e, ENOMEM, "no memory for what the slots may reach") : rc;
+	if (rc == -ENOMEM)
+		return err_set(e, ENOMEM, "no memory for what the slots may reach");
+	return rc < 0 ? rc : forwards_load(h, e);
 }
 
 int table_remove(struct net_side *h)
@@ -207,6 +233,7 @@ int side_expel(struct net_side *h, const char *link, struct err *e)
 	if (buf_error(&b))
 		return err_set(e, ENOMEM, "no memory for an nftables command");
 	element_drop(link);
+	forwards_drop(link);
 	/* As in side_elements(). */
 	return nft_run(h->nft, buf_text(&b), NULL, NULL) == 0 ? 0 : table_make(h, true, e);
 }

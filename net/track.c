@@ -57,8 +57,8 @@ static struct req begin(int what, int flags)
 	return req_begin(NFNL_SUBSYS_CTNETLINK << 8 | what, flags, &head, sizeof(head));
 }
 
-/* Return: is it TCP over IPv4, and @ret filled? */
-static bool parse_way(struct nlattr *tuple, struct track_way *ret)
+/* Return: is it TCP or UDP over IPv4, and @ret and @ret_protocol filled? */
+static bool parse_way(struct nlattr *tuple, struct track_way *ret, uint8_t *ret_protocol)
 {
 	struct nlattr *a[CTA_TUPLE_MAX + 1], *ip[CTA_IP_MAX + 1], *proto[CTA_PROTO_MAX + 1];
 
@@ -67,8 +67,10 @@ static bool parse_way(struct nlattr *tuple, struct track_way *ret)
 	    nla_parse_nested(proto, CTA_PROTO_MAX, a[CTA_TUPLE_PROTO], NULL) < 0)
 		return false;
 	if (!ip[CTA_IP_V4_SRC] || !ip[CTA_IP_V4_DST] || !proto[CTA_PROTO_NUM] ||
-	    nla_get_u8(proto[CTA_PROTO_NUM]) != IPPROTO_TCP || !proto[CTA_PROTO_SRC_PORT] ||
-	    !proto[CTA_PROTO_DST_PORT])
+	    !proto[CTA_PROTO_SRC_PORT] || !proto[CTA_PROTO_DST_PORT])
+		return false;
+	*ret_protocol = nla_get_u8(proto[CTA_PROTO_NUM]);
+	if (*ret_protocol != IPPROTO_TCP && *ret_protocol != IPPROTO_UDP)
 		return false;
 	*ret = (struct track_way){.from = ntohl(nla_get_u32(ip[CTA_IP_V4_SRC])),
 				  .to = ntohl(nla_get_u32(ip[CTA_IP_V4_DST])),
@@ -101,6 +103,7 @@ static bool lives(struct nlattr *info)
 struct list_arg {
 	void (*fn)(const struct track_conn *c, void *arg);
 	void *arg;
+	bool all; /* of UDP as well, and in every state */
 };
 
 static void on_entry(struct nlmsghdr *h, void *arg)
@@ -111,9 +114,24 @@ static void on_entry(struct nlmsghdr *h, void *arg)
 
 	if (nlmsg_parse(h, sizeof(struct nfgenmsg), a, CTA_MAX, NULL) < 0)
 		return;
-	if (parse_way(a[CTA_TUPLE_ORIG], &c.there) && parse_way(a[CTA_TUPLE_REPLY], &c.back) &&
-	    lives(a[CTA_PROTOINFO]))
+	if (parse_way(a[CTA_TUPLE_ORIG], &c.there, &c.protocol) &&
+	    parse_way(a[CTA_TUPLE_REPLY], &c.back, &c.protocol) &&
+	    (l->all || (c.protocol == IPPROTO_TCP && lives(a[CTA_PROTOINFO]))))
 		l->fn(&c, l->arg);
+}
+
+int track_flows(struct track *t, void (*fn)(const struct track_conn *c, void *arg), void *arg,
+		struct err *e)
+{
+	struct list_arg l = {.fn = fn, .arg = arg, .all = true};
+	int rc = -EAGAIN;
+
+	for (int i = 0; i < LIST_TRIES && rc == -EAGAIN; i++) {
+		struct req r = begin(IPCTNL_MSG_CT_GET, NLM_F_DUMP);
+
+		rc = req_run(t->sock, &r, on_entry, &l);
+	}
+	return rc < 0 ? err_sys(e, -rc, "cannot list the connections") : 0;
 }
 
 static void on_stats(struct nlmsghdr *h, void *arg)
@@ -156,7 +174,6 @@ int track_delete(struct track *t, const struct track_conn *c, struct err *e)
 {
 	struct req r = begin(IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
 	const uint16_t from_port = htons(c->there.from_port), to_port = htons(c->there.to_port);
-	const uint8_t tcp = IPPROTO_TCP;
 	struct nlattr *tuple = req_nest(&r, CTA_TUPLE_ORIG);
 	struct nlattr *part = req_nest(&r, CTA_TUPLE_IP);
 	int rc;
@@ -165,7 +182,7 @@ int track_delete(struct track *t, const struct track_conn *c, struct err *e)
 	req_put_addr(&r, CTA_IP_V4_DST, c->there.to);
 	req_nest_end(&r, part);
 	part = req_nest(&r, CTA_TUPLE_PROTO);
-	req_put(&r, CTA_PROTO_NUM, &tcp, sizeof(tcp));
+	req_put(&r, CTA_PROTO_NUM, &c->protocol, sizeof(c->protocol));
 	req_put(&r, CTA_PROTO_SRC_PORT, &from_port, sizeof(from_port));
 	req_put(&r, CTA_PROTO_DST_PORT, &to_port, sizeof(to_port));
 	req_nest_end(&r, part);

@@ -21,6 +21,7 @@ struct track_way {
 
 struct track_conn {
 	struct track_way there, back; /* of who began it, and of the answers */
+	uint8_t protocol;             /* IPPROTO_TCP or IPPROTO_UDP */
 };
 
 /**
@@ -32,5 +33,9 @@ int track_list(struct track *t, void (*fn)(const struct track_conn *c, void *arg
 
 /* Forget it. Return: 0, also when it was gone; negative errno. */
 int track_delete(struct track *t, const struct track_conn *c, struct err *e);
+
+/* Call @fn for each connection of TCP and UDP, whatever its state; it must not use @t itself. Return: as of track_list(). */
+int track_flows(struct track *t, void (*fn)(const struct track_conn *c, void *arg), void *arg,
+		struct err *e);
 
 #endif

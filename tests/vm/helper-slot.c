@@ -25,6 +25,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "net/driver.h"
+#include "net/forward.h"
 #include "net/pool.h"
 #include "tests/vm/slot-guest.h"
 
@@ -239,6 +240,23 @@ static int cmd_undrain(char **w)
 	return slot_netns.undrain(&g->slot, &e) < 0 ? failed(&e) : answer("ok");
 }
 
+/* forward SERIAL [SPEC…] */
+static int cmd_forward(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct deadline d = deadline_in(20000, -1);
+	struct forward list[FORWARDS_MAX];
+	struct err e = {.code = 0};
+	size_t n = 0;
+
+	if (!g)
+		return answer("err no such slot");
+	for (char **spec = w + 2; *spec; spec++)
+		if (forward_parse(*spec, &list[n++], &e) < 0)
+			return failed(&e);
+	return slot_netns.forward(&g->slot, list, n, &d, &e) < 0 ? failed(&e) : answer("ok");
+}
+
 /* guestsend SERIAL ADDR [PORT]: a ping, or with a port a datagram; waits for what comes back. */
 static int cmd_guestsend(char **w)
 {
@@ -348,6 +366,7 @@ static const struct {
 	{ "guestns", cmd_guestns, 3 },
 	{ "drain", cmd_drain, 3 },
 	{ "undrain", cmd_undrain, 2 },
+	{ "forward", cmd_forward, 2 },
 	{ "guestsend", cmd_guestsend, 3 },
 	{ "send", cmd_send, 2 },
 	{ "listen", cmd_listen, 2 },
