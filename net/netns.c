@@ -17,12 +17,14 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "net/blocked.h"
 #include "net/drain.h"
 #include "net/driver.h"
 #include "net/drop.h"
 #include "net/forward-netns.h"
 #include "net/nft.h"
 #include "net/nl.h"
+#include "net/recycle.h"
 #include "net/side.h"
 #include "net/space.h"
 #include "net/wire.h"
@@ -79,6 +81,22 @@ static int netns_init(const char *instance, const char *address_pool, uint32_t *
 	return rc_up(side_init(instance, address_pool, ret_total, e), e);
 }
 
+static void netns_blocked(char *ret, size_t size)
+{
+	struct deadline never = {.at_ms = INT64_MAX, .cancel_fd = -1};
+	AUTO_BUF text = BUF_INIT;
+	struct net_side *h = NULL;
+	struct err e = {.code = 0};
+
+	ret[0] = '\0';
+	if (side_lock(&never, &h, NULL) < 0)
+		return;
+	if (blocked_find(h->nft, &text, &e) < 0)
+		log_info("net: %s, ignoring: others' tables are not looked at", e.text);
+	side_unlock(h);
+	(void)snprintf(ret, size, "%s", buf_text(&text)); /* cut when several are in the way */
+}
+
 static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, struct slot *ret,
 		    struct err *e)
 {
@@ -117,30 +135,34 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 	return rc_up(rc, e);
 }
 
+static void netns_down_all(struct slot *const *s, unsigned count, const struct deadline *d,
+			   int *ret_rcs, struct err *ret_errs)
+{
+	drop_slots(s, count, d, ret_rcs, ret_errs);
+	for (unsigned i = 0; i < count; i++) {
+		if (ret_rcs[i] == 0)
+			continue;
+		(void)err_wrap(&ret_errs[i], "network slot %u is not gone yet, it is tried again",
+			       s[i]->index);
+		ret_rcs[i] = ret_rcs[i] == -ETIMEDOUT ? -EBUSY : -EIO;
+		ret_errs[i].code = -ret_rcs[i];
+	}
+}
+
 static int netns_down(struct slot *s, const struct deadline *d, struct err *e)
 {
-	char name[SLOT_NAME_SIZE];
-	struct net_side *h = NULL;
-	AUTO_FD watch_fd = -1;
-	bool has_link = false;
-	int rc = nlr_watch_open(&watch_fd, e);
+	struct err why = {0};
+	int rc = 0;
 
-	if (rc == 0)
-		rc = side_lock(d, &h, e);
-	if (rc == 0) {
-		rc = drop_begin(h, s, &has_link, e);
-		(void)slot_name(h->instance, s->serial, name);
-		side_unlock(h);
-	}
-	if (rc == 0 && has_link)
-		rc = drop_wait(watch_fd, name, d, e);
-	if (rc == 0)
-		return 0;
-	(void)err_wrap(e, "network slot %u is not gone yet, it is tried again", s->index);
-	rc = rc == -ETIMEDOUT ? -EBUSY : -EIO;
-	if (e)
-		e->code = -rc;
+	netns_down_all(&s, 1, d, &rc, &why);
+	if (rc < 0 && e)
+		*e = why;
 	return rc;
+}
+
+static int netns_recycle(struct slot *s, const struct deadline *d, struct err *e)
+{
+	return rc_up(recycle_slot(&slot_netns, s, d, e), e);
 }
 
 static bool netns_alive(struct slot *s)
@@ -206,10 +228,13 @@ const struct slot_driver slot_netns = {
 	.probe = netns_probe,
 	.init = netns_init,
 	.done = side_done,
+	.blocked = netns_blocked,
 	.up = netns_up,
 	.drain = netns_drain,
 	.undrain = netns_undrain,
+	.recycle = netns_recycle,
 	.down = netns_down,
+	.down_all = netns_down_all,
 	.alive = netns_alive,
 	.sweep = netns_sweep,
 	.forward = forwards_set,

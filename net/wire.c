@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -128,25 +129,31 @@ static int outer_set(struct net_side *h, const struct slot *s, struct err *e)
 	return rc < 0 ? rc : nlr_route_add(h->nl, &route, e);
 }
 
-/* Both links inside, the guest as a neighbour that need not be asked for, the way out. */
+int wire_tap_up(const struct net_side *h, const struct slot *s, struct nlr *in, struct err *e)
+{
+	struct nlr_link tap = {.index = 0};
+	char alias[ALIAS_SIZE];
+	int rc = nlr_link_get(in, SPACE_TAP, &tap, e);
+
+	(void)slot_alias(h->instance, s->serial, alias);
+	if (rc == 0)
+		rc = nlr_addr_add(in, tap.index, (uint32_t)GATEWAY_ADDR, GUEST_PREFIX, e);
+	if (rc == 0)
+		rc = nlr_link_up(in, tap.index, alias, tap_mac, e);
+	/* The guest need not be asked for. */
+	return rc < 0 ? rc : nlr_neigh_add(in, tap.index, (uint32_t)GUEST_ADDR, guest_mac, e);
+}
+
+/* The namespace's end of the pair, and the way out. */
 static int inner_set(const struct net_side *h, const struct slot *s, const struct space *in,
 		     struct err *e)
 {
 	struct nlr_route out = {.gateway = pool_outer(&h->pool, s->index)};
-	struct nlr_link tap = {.index = 0};
 	struct nlr_link link = {.index = 0};
 	char alias[ALIAS_SIZE];
-	int rc = nlr_link_get(in->nl, SPACE_TAP, &tap, e);
+	int rc = nlr_link_get(in->nl, SPACE_LINK, &link, e);
 
 	(void)slot_alias(h->instance, s->serial, alias);
-	if (rc == 0)
-		rc = nlr_link_get(in->nl, SPACE_LINK, &link, e);
-	if (rc == 0)
-		rc = nlr_addr_add(in->nl, tap.index, (uint32_t)GATEWAY_ADDR, GUEST_PREFIX, e);
-	if (rc == 0)
-		rc = nlr_link_up(in->nl, tap.index, alias, tap_mac, e);
-	if (rc == 0)
-		rc = nlr_neigh_add(in->nl, tap.index, (uint32_t)GUEST_ADDR, guest_mac, e);
 	if (rc == 0)
 		rc = nlr_addr_add(in->nl, link.index, pool_inner(&h->pool, s->index), PAIR_PREFIX,
 				  e);
@@ -154,6 +161,28 @@ static int inner_set(const struct net_side *h, const struct slot *s, const struc
 		rc = nlr_link_up(in->nl, link.index, alias, NULL, e);
 	out.index = link.index;
 	return rc < 0 ? rc : nlr_route_add(in->nl, &out, e);
+}
+
+static int check_link(struct nlr *nl, const char *name, const char *alias, struct err *e)
+{
+	struct nlr_link link = {.index = 0};
+	int rc = nlr_link_get(nl, name, &link, e);
+
+	if (rc == 0 && (!link.is_up || strcmp(link.alias, alias) != 0))
+		rc = err_set(e, ENODEV, "the link %s is down, or another", name);
+	return rc;
+}
+
+int wire_check(struct net_side *h, const struct slot *s, struct nlr *in, struct err *e)
+{
+	char alias[ALIAS_SIZE];
+	int rc;
+
+	(void)slot_alias(h->instance, s->serial, alias);
+	rc = check_link(in, SPACE_TAP, alias, e);
+	if (rc == 0)
+		rc = check_link(in, SPACE_LINK, alias, e);
+	return rc < 0 ? rc : check_link(h->nl, s->link, alias, e);
 }
 
 static int inner_table(const struct net_side *h, const struct slot *s, const struct space *in,
@@ -181,7 +210,9 @@ int wire_up(struct net_side *h, struct slot *s, const struct space *in, bool *re
 		rc = outer_set(h, s, e);
 	if (rc < 0)
 		return rc_taken(rc, e);
-	rc = inner_set(h, s, in, e);
+	rc = wire_tap_up(h, s, in->nl, e);
+	if (rc == 0)
+		rc = inner_set(h, s, in, e);
 	if (rc == 0)
 		rc = inner_table(h, s, in, e);
 	if (rc == 0)

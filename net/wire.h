@@ -23,6 +23,12 @@ void wire_describe(const struct net_side *h, struct slot *s);
 int wire_up(struct net_side *h, struct slot *s, const struct space *in, bool *ret_has_link,
 	    struct err *e);
 
+/* A new tap inside becomes what guests expect: address, alias, hardware address, up, and the guest as a neighbour. */
+int wire_tap_up(const struct net_side *h, const struct slot *s, struct nlr *in, struct err *e);
+
+/* Are all its links there, up and its own? Return: 0; -ENODEV. */
+int wire_check(struct net_side *h, const struct slot *s, struct nlr *in, struct err *e);
+
 extern const unsigned char wire_outer_mac[], wire_inner_mac[]; /* MAC_LEN bytes each */
 
 #endif

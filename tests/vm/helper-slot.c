@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* tests/vm/helper-slot.c - makes netns slots on command and plays the guest in them; for cases/slot-netns.sh and drain.sh
+/* tests/vm/helper-slot.c - makes netns slots on command and plays the guest in them; for cases/slot-*.sh and drain.sh
  *
  * Commands come on stdin, a line each, and each is answered with one line, "ok …" or "err …". A guest is a
  * thread on the tap that answers ARP and ping; what it is told to send goes through the tap as well. With
@@ -15,75 +15,26 @@
 #include <netinet/udp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "net/driver.h"
 #include "net/forward.h"
 #include "net/pool.h"
-#include "tests/vm/slot-guest.h"
+#include "tests/vm/slot-command.h"
+#include "tests/vm/slot-keep.h"
 
 enum {
-	SLOTS_MAX = 64,
 	WAIT_MS = 700,   /* for an answer that must not come, or must */
 	UDP_PORT = 7001, /* the guest's own port */
 	PING_ID = 0x5b5b,
 };
 
-static struct guest guests[SLOTS_MAX];
 static char instance[8] = "test";
-
-static int64_t now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-__attribute__((format(printf, 1, 2))) static int answer(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vprintf(fmt, args); /* the test sees a missing answer */
-	va_end(args);
-	(void)putchar('\n');
-	(void)fflush(stdout);
-	return strncmp(fmt, "ok", 2) == 0 ? 0 : 1;
-}
-
-static int failed(const struct err *e)
-{
-	return answer("err %s %s", err_name(e->code), e->text);
-}
-
-static struct guest *guest_of(uint32_t serial)
-{
-	for (size_t i = 0; i < SLOTS_MAX; i++)
-		if (guests[i].is_up && guests[i].slot.serial == serial)
-			return &guests[i];
-	return NULL;
-}
-
-static struct guest *guest_new(void)
-{
-	for (size_t i = 0; i < SLOTS_MAX; i++)
-		if (!guests[i].is_up)
-			return &guests[i];
-	return NULL;
-}
-
-static uint32_t number(const char *text)
-{
-	return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
-}
 
 static int cmd_probe(char **w)
 {
@@ -100,7 +51,8 @@ static int cmd_init(char **w)
 	uint32_t total = 0;
 
 	(void)snprintf(instance, sizeof(instance), "%s", w[1]);
-	return slot_netns.init(instance, w[2] ? w[2] : "", &total, &e) < 0 ? failed(&e) : answer("ok %u", total);
+	return slot_netns.init(instance, w[2] ? w[2] : "", &total, &e) < 0 ? failed(&e)
+									   : answer("ok %u", total);
 }
 
 static int cmd_end(char **w)
@@ -337,6 +289,46 @@ static int cmd_listen(char **w)
 	return answer("ok");
 }
 
+/* sendfrom PORT ADDR PORT: one datagram, without waiting for an answer. */
+static int cmd_sendfrom(char **w)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(w[1]))};
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(w[3]))};
+	AUTO_FD fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	if (fd < 0 || inet_pton(AF_INET, w[2], &to.sin_addr) != 1 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+	    bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
+	    sendto(fd, "late", 4, 0, (const struct sockaddr *)&to, sizeof(to)) < 0)
+		return answer("err %s", strerrordesc_np(errno));
+	return answer("ok");
+}
+
+/* heard SERIAL: what the guest is sent within a moment. */
+static int cmd_heard(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct pollfd p = {.events = POLLIN};
+	uint64_t drop = 0;
+
+	if (!g || g->stop_fd < 0)
+		return answer("err no such guest");
+	p.fd = g->heard_fd;
+	if (poll(&p, 1, WAIT_MS) != 1 || read(p.fd, &drop, sizeof(drop)) < 0)
+		return answer("err nothing");
+	return answer("ok %s", g->heard);
+}
+
+static int cmd_blocked(char **w)
+{
+	char why[512] = "";
+
+	(void)w;
+	slot_netns.blocked(why, sizeof(why));
+	return answer("ok %s", why);
+}
+
 static int cmd_fds(char **w)
 {
 	AUTO_DIR dir = opendir("/proc/self/fd");
@@ -371,6 +363,16 @@ static const struct {
 	{ "send", cmd_send, 2 },
 	{ "listen", cmd_listen, 2 },
 	{ "fds", cmd_fds, 1 },
+	{ "sendfrom", cmd_sendfrom, 4 },
+	{ "heard", cmd_heard, 2 },
+	{ "keep", cmd_keep, 4 },
+	{ "get", cmd_get, 1 },
+	{ "release", cmd_release, 2 },
+	{ "ready", cmd_ready, 2 },
+	{ "counts", cmd_counts, 1 },
+	{ "prune", cmd_prune, 1 },
+	{ "keepend", cmd_keepend, 1 },
+	{ "blocked", cmd_blocked, 1 },
 };
 /* clang-format on */
 
@@ -391,11 +393,11 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return run(argv + 1, argc - 1);
 	while (fgets(line, sizeof(line), stdin)) {
-		char *words[SLOTS_MAX + 2] = {NULL};
+		char *words[GUESTS_MAX + 2] = {NULL};
 		char *cursor = NULL;
 		int n = 0;
 
-		for (char *w = strtok_r(line, " \n", &cursor); w && n <= SLOTS_MAX;
+		for (char *w = strtok_r(line, " \n", &cursor); w && n <= GUESTS_MAX;
 		     w = strtok_r(NULL, " \n", &cursor))
 			words[n++] = w;
 		(void)run(words, n); /* the answer says it */
