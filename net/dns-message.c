@@ -287,7 +287,7 @@ static uint8_t *put_record(uint8_t *p, size_t owner, unsigned type, uint32_t ttl
 }
 
 /* @end: of the room. Return: behind them, @ret_count what fitted. */
-static uint8_t *put_records(uint8_t *ret, uint8_t *p, const uint8_t *end,
+static uint8_t *put_records(const uint8_t *ret, uint8_t *p, const uint8_t *end,
 			    const struct dns_answer *a, size_t *ret_count)
 {
 	size_t owner = DNS_HEADER_BYTES;
