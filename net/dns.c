@@ -310,6 +310,21 @@ int dns_add(uint32_t serial, int udp_fd, int tcp_fd, struct err *e)
 	return rc;
 }
 
+bool dns_serves(uint32_t serial)
+{
+	bool serves;
+
+	pthread_mutex_lock(&lock);
+	serves = slot_find(serial) != NULL;
+	pthread_mutex_unlock(&lock);
+	return serves;
+}
+
+static int no_slot(uint32_t serial, struct err *e)
+{
+	return err_set(e, ENOENT, "network slot with serial %u has no resolver", serial);
+}
+
 int dns_rules(uint32_t serial, const struct egress *rules, struct err *e)
 {
 	struct egress other = EGRESS_DEFAULT;
@@ -327,7 +342,7 @@ int dns_rules(uint32_t serial, const struct egress *rules, struct err *e)
 	}
 	pthread_mutex_unlock(&lock);
 	egress_done(&other);
-	return s ? 0 : err_set(e, ENOENT, "network slot with serial %u has no resolver", serial);
+	return s ? 0 : no_slot(serial, e);
 }
 
 static void slot_remove(struct dns_slot *s)
@@ -367,7 +382,7 @@ static void slot_forget(struct dns_slot *s)
 	egress_done(&s->rules);
 }
 
-void dns_reset(uint32_t serial)
+int dns_reset(uint32_t serial, struct err *e)
 {
 	struct dns_slot *s;
 
@@ -376,6 +391,7 @@ void dns_reset(uint32_t serial)
 	if (s)
 		slot_forget(s);
 	pthread_mutex_unlock(&lock);
+	return s ? 0 : no_slot(serial, e);
 }
 
 void dns_done(void)

@@ -9,6 +9,7 @@
 #ifndef SBXFS_NET_DNS_H
 #define SBXFS_NET_DNS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,11 +45,13 @@ int dns_open(uint32_t addr, int *ret_udp_fd, int *ret_tcp_fd, struct err *e);
  */
 int dns_add(uint32_t serial, int udp_fd, int tcp_fd, struct err *e);
 
+bool dns_serves(uint32_t serial);
+
 /* From now on the slot may ask for what these rules allow; copied. NULL: the defaults. Return: 0; -ENOENT no such slot; -ENOMEM. */
 int dns_rules(uint32_t serial, const struct egress *rules, struct err *e);
 
-/* Another guest's from now on: no question, connection or rule of the one before. */
-void dns_reset(uint32_t serial);
+/* Another guest's from now on: no question, connection or rule of the one before. Return: 0; -ENOENT no such slot. */
+int dns_reset(uint32_t serial, struct err *e);
 
 /* No longer; closes its sockets before it returns, and never waits for @let. Content when there is none. */
 void dns_remove(uint32_t serial);

@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "net/dns.h"
 #include "net/nl.h"
 #include "net/space.h"
 
@@ -59,6 +60,7 @@ int drop_begin(struct net_side *h, struct slot *s, bool *ret_has_link, struct er
 	char alias[ALIAS_SIZE];
 	int rc = 0;
 
+	dns_remove(s->serial); /* its sockets would keep the namespace */
 	(void)slot_name(h->instance, s->serial, name);
 	(void)slot_alias(h->instance, s->serial, alias);
 	rc = nlr_link_get(h->nl, name, &link, e);

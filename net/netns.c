@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "net/blocked.h"
+#include "net/dns.h"
 #include "net/drain.h"
 #include "net/driver.h"
 #include "net/drop.h"
@@ -25,6 +26,7 @@
 #include "net/nft.h"
 #include "net/nl.h"
 #include "net/recycle.h"
+#include "net/resolve.h"
 #include "net/side.h"
 #include "net/space.h"
 #include "net/wire.h"
@@ -75,10 +77,23 @@ static int netns_probe(char *why, size_t why_size, struct err *e)
 	return 0;
 }
 
+/* The resolver may be about to take the lock of side.h, so it goes first. */
+static void netns_done(void)
+{
+	dns_done();
+	side_done();
+}
+
 static int netns_init(const char *instance, const char *address_pool, uint32_t *ret_total,
 		      struct err *e)
 {
-	return rc_up(side_init(instance, address_pool, ret_total, e), e);
+	int rc = side_init(instance, address_pool, ret_total, e);
+
+	if (rc == 0)
+		rc = dns_init(NULL, e);
+	if (rc < 0)
+		netns_done();
+	return rc_up(rc, e);
 }
 
 static void netns_blocked(char *ret, size_t size)
@@ -104,7 +119,7 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 	struct space in = SPACE_NONE;
 	struct net_side *h = NULL;
 	AUTO_FD watch_fd = -1;
-	bool has_link = false;
+	bool has_link = false, has_resolver = false;
 	int rc = nlr_watch_open(&watch_fd, e);
 
 	if (rc == 0)
@@ -120,6 +135,9 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 	if (rc == 0)
 		rc = space_make(&in, e);
 	if (rc == 0)
+		rc = resolve_up(&s, in.ns_fd, e);
+	has_resolver = rc == 0;
+	if (rc == 0)
 		rc = wire_up(h, &s, &in, &has_link, e);
 	if (rc == 0) {
 		s.netns_fd = steal_fd(&in.ns_fd);
@@ -128,6 +146,8 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 	} else if (has_link) {
 		(void)side_expel(h, s.link, NULL); /* the first failure is the one to report */
 	}
+	if (rc < 0 && has_resolver)
+		dns_remove(serial);
 	space_done(&in);
 	side_unlock(h);
 	if (rc < 0 && has_link)
@@ -162,7 +182,9 @@ static int netns_down(struct slot *s, const struct deadline *d, struct err *e)
 
 static int netns_recycle(struct slot *s, const struct deadline *d, struct err *e)
 {
-	return rc_up(recycle_slot(&slot_netns, s, d, e), e);
+	int rc = dns_reset(s->serial, e);
+
+	return rc_up(rc < 0 ? rc : recycle_slot(&slot_netns, s, d, e), e);
 }
 
 static bool netns_alive(struct slot *s)
@@ -195,6 +217,7 @@ static bool netns_alive(struct slot *s)
 	if (rc == 0) {
 		s->netns_fd = steal_fd(&in.ns_fd);
 		s->tap_fd = steal_fd(&in.tap_fd);
+		resolve_again(s, s->netns_fd);
 		/* Somebody may have been about to drain it when he ended. */
 		if (drain_undo_locked(s, &e) < 0)
 			log_warning("%s, ignoring: nobody can connect to network slot %u", e.text,
@@ -227,7 +250,7 @@ const struct slot_driver slot_netns = {
 	.is_user = false,
 	.probe = netns_probe,
 	.init = netns_init,
-	.done = side_done,
+	.done = netns_done,
 	.blocked = netns_blocked,
 	.up = netns_up,
 	.drain = netns_drain,

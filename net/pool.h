@@ -68,11 +68,4 @@ uint32_t pool_guest(const struct pool *p, uint32_t index);
 uint32_t pool_outer(const struct pool *p, uint32_t index);
 uint32_t pool_inner(const struct pool *p, uint32_t index);
 
-/**
- * resolver_find() - The first nameserver of a resolv.conf that a guest can use
- * @text: the file; NUL-terminated, kept as it is
- * @ret:  dotted text; "" when the first that is not a loopback address is not IPv4 or is closed to guests
- */
-void resolver_find(const char *text, char ret[SLOT_ADDR_SIZE]);
-
 #endif

@@ -42,7 +42,7 @@ static int renew_inside(void *arg, struct err *e)
 	return rc < 0 ? rc : nlr_open(&r->nl, e);
 }
 
-/* The text too: the host's resolver may be another by now. */
+/* The text too. */
 static void describe(const struct net_side *h, struct slot *s)
 {
 	int netns_fd = s->netns_fd, tap_fd = s->tap_fd;

@@ -10,6 +10,9 @@
 #include "net/slot.h"
 #include "net/space.h"
 
+/* What every guest has as its gateway and its resolver: 169.254.0.22. */
+#define WIRE_GATEWAY UINT32_C(0xa9fe0016)
+
 /* Fill all text of @s from its index and serial; its descriptors become -1. */
 void wire_describe(const struct net_side *h, struct slot *s);
 

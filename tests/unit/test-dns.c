@@ -371,7 +371,9 @@ static void test_add_remove(void **state)
 	ask(&g, 1, "any.example", DNS_TYPE_A);
 	from = served(0);
 	dns_remove(2);
+	assert_true(dns_serves(1));
 	dns_remove(1);
+	assert_false(dns_serves(1));
 	at = g.udp;
 	udp = bound(SOCK_DGRAM, &at); /* it is free */
 	assert_true(udp >= 0);
@@ -402,6 +404,11 @@ static void test_remove_meanwhile(void **state)
 	fd_close(other.fd);
 }
 
+static void reset(uint32_t serial)
+{
+	assert_int_equal(dns_reset(serial, NULL), 0);
+}
+
 static void test_reset(void **state)
 {
 	struct guest g = guest_new(1, RULES);
@@ -410,7 +417,7 @@ static void test_reset(void **state)
 	(void)state;
 	ask(&g, 1, "one.example", DNS_TYPE_A);
 	from = served(0);
-	dns_reset(1);
+	reset(1);
 	answer(DNS_NOERROR);
 	wire_a(&told, NULL, 60, ADDR);
 	(void)sendto(place.udp[0], told.data, told.len, 0, (const struct sockaddr *)&from,
@@ -419,7 +426,7 @@ static void test_reset(void **state)
 	serve(0, ADDR, 60);
 	hear_rcode(&g, 2, DNS_NOERROR, 1);
 	set_rules(1, RULES);
-	place.in_let = dns_reset;
+	place.in_let = reset;
 	ask(&g, 3, "one.example", DNS_TYPE_A);
 	serve(0, ADDR, 60);
 	assert_int_equal(sem_wait(&place.was_let), 0);
@@ -427,7 +434,7 @@ static void test_reset(void **state)
 	serve(0, ADDR, 60);
 	hear_rcode(&g, 4, DNS_NOERROR, 1); /* the one before was not for this guest */
 	assert_int_equal(lets(), 1);
-	dns_reset(7);
+	assert_int_equal(dns_reset(7, NULL), -ENOENT);
 	fd_close(g.fd);
 }
 
