@@ -23,7 +23,9 @@
 #include "net/driver.h"
 #include "net/drop.h"
 #include "net/forward-netns.h"
+#include "net/limit.h"
 #include "net/nft.h"
+#include "net/nl-count.h"
 #include "net/nl.h"
 #include "net/recycle.h"
 #include "net/resolve.h"
@@ -261,4 +263,6 @@ const struct slot_driver slot_netns = {
 	.alive = netns_alive,
 	.sweep = netns_sweep,
 	.forward = forwards_set,
+	.limit = limit_set,
+	.counters = count_slot,
 };

@@ -26,6 +26,7 @@
 #include "net/element.h"
 #include "net/forward-netns.h"
 #include "net/nft.h"
+#include "net/nl-count.h"
 #include "net/nl.h"
 #include "net/setting.h"
 #include "net/space.h"
@@ -201,6 +202,7 @@ static void side_close(struct net_side *h)
 {
 	element_drop_all();
 	forwards_forget();
+	count_close();
 	nft_close(h->nft);
 	nlr_close(h->nl);
 	*h = (struct net_side){.nl = NULL};

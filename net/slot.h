@@ -36,6 +36,7 @@ struct slot {
 	char mac[SLOT_MAC_SIZE];         /* the guest's */
 	char netns[64];                  /* how to enter it: a path below /run/netns, or "" */
 	char link[SLOT_NAME_SIZE];       /* host side link, or "" */
+	int netns_id;                    /* counters()' own; 0: not asked for yet */
 	int netns_fd;                    /* -1: none; owned by the slot */
 	int tap_fd;                      /* -1: none; owned by the slot */
 };
@@ -116,8 +117,13 @@ struct slot_driver {
 	int (*limit)(const struct slot *s, uint64_t bytes_per_sec, const struct deadline *d,
 		     struct err *e);
 
-	/* Context: does not wait for what up() and down() of others do. Return: 0; -ENOTSUP; -EIO. */
-	int (*counters)(const struct slot *s, struct slot_counters *ret, struct err *e);
+	/**
+	 * counters() - What has gone through it since up() or recycle()
+	 * @s: a copy without descriptors will do; what makes the next question cheaper is remembered in it
+	 * Context: does not wait for what up() and down() of others do.
+	 * Return: 0; -ENODEV it is not there any more; -ENOTSUP; another negative errno.
+	 */
+	int (*counters)(struct slot *s, struct slot_counters *ret, struct err *e);
 
 	/**
 	 * recycle() - Make it as up() left it, for another sandbox: no connection, rule, forward, limit or packet of the one before

@@ -164,6 +164,32 @@ static int user_undrain(const struct slot *s, struct err *e)
 	return 0;
 }
 
+static int user_forward(const struct slot *s, const struct forward *list, size_t count,
+			const struct deadline *d, struct err *e)
+{
+	(void)s;
+	(void)list;
+	(void)d;
+	return count ? err_set(e, ENOTSUP, "the VMM of a user network forwards ports itself") : 0;
+}
+
+static int user_limit(const struct slot *s, uint64_t bytes_per_sec, const struct deadline *d,
+		      struct err *e)
+{
+	(void)s;
+	(void)d;
+	return bytes_per_sec
+		       ? err_set(e, ENOTSUP, "a user network has no limit; it takes --net netns")
+		       : 0;
+}
+
+static int user_counters(struct slot *s, struct slot_counters *ret, struct err *e)
+{
+	(void)s;
+	(void)ret;
+	return err_set(e, ENOTSUP, "a user network does not count");
+}
+
 const struct slot_driver slot_user = {
 	.name = "user",
 	.is_user = true,
@@ -173,6 +199,9 @@ const struct slot_driver slot_user = {
 	.up = user_up,
 	.drain = user_drain,
 	.undrain = user_undrain,
+	.forward = user_forward,
+	.limit = user_limit,
+	.counters = user_counters,
 	.recycle = user_recycle,
 	.down = user_down,
 	.alive = user_alive,

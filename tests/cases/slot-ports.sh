@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # needs: root netns
 # proves: 66
-# Ports of the host that lead to guests: from where, to whom, for how long, and who else may have them.
+# Ports of the host that lead to guests: from where, to whom, for how long, and who else may have them. How fast guests may
+# be, and how much has gone through.
 #
 # In a network and a /run of its own. `g1` and `g2` are guests, namespaces behind a slot's tap; `world` is one beyond the uplink.
 set -u
@@ -225,6 +226,51 @@ ok "at once" say a forward 1000 8080:80 5354:53/udp
 ok "has those that follow" wait_for 10 grep -q "two 198.51.100.2" flow
 kill $flow
 
+# ---- how fast, and how much ----------------------------------------------------------------------------
+
+BYTES=1500000
+in_ns g1 socat TCP-LISTEN:90,fork,reuseaddr SYSTEM:"head -c $BYTES /dev/zero" 2>/dev/null &
+at_end "kill $! 2>/dev/null"
+in_ns world socat -u TCP-LISTEN:90,fork,reuseaddr OPEN:/dev/null 2>/dev/null &
+at_end "kill $! 2>/dev/null"
+from_guest() { in_ns host socat -u TCP:10.11.0.1:90 - | wc -c; }
+to_guest() { in_ns g1 sh -c "head -c $BYTES /dev/zero | socat -u - TCP:198.51.100.2:90" && echo $BYTES; }
+received() { say a counters 1 | cut -d' ' -f1; }
+sent() { say a counters 1 | cut -d' ' -f2; }
+grown() { # FROM TO: by the bytes of a transfer and what goes with them, no more
+	echo "# $(($2 - $1)) bytes"
+	[ $(($2 - $1)) -ge $BYTES ] && [ $(($2 - $1)) -le $((BYTES + BYTES / 4)) ]
+}
+before=$(sent)
+is "the guest sends" "$(from_guest)" $BYTES
+ok "which is counted" grown "$before" "$(sent)"
+before=$(received)
+in_ns g1 socat -u TCP-LISTEN:91,reuseaddr OPEN:/dev/null 2>/dev/null &
+sink=$!
+ok "the guest listens" wait_for 10 sh -c 'ip netns exec g1 ss -Hltn | grep -q :91'
+ok "it receives" sh -c "head -c $BYTES /dev/zero | socat -u - TCP:10.11.0.1:91"
+wait $sink
+ok "which is counted as well" grown "$before" "$(received)"
+is "nothing of it for another" "$([ "$(say a counters 1000 | cut -d' ' -f2)" -lt $BYTES ] && echo less)" less
+took() { # COMMAND…: milliseconds
+	local start=${EPOCHREALTIME/./}
+	"$@" >/dev/null
+	echo $(((${EPOCHREALTIME/./} - start) / 1000))
+}
+# A quarter of the rate takes four times as long, however fast this machine is.
+for way in from_guest to_guest; do
+	ok "a limit" say a limit 1 1200000
+	fast=$(took $way)
+	ok "a quarter of it" say a limit 1 300000
+	slow=$(took $way)
+	echo "# $way: $fast ms, $slow ms"
+	ok "takes longer, $way" test "$slow" -gt $((fast * 2))
+done
+ok "no limit" say a limit 1 0
+ok "no limit once more" say a limit 1 0
+is "leaves the links as they were" "$(ip netns exec sbxabcd1 tc qdisc | grep -c tbf)" 0
+echo "# a question for the counters takes $(say a counters 1 2000 | cut -d' ' -f3) ns"
+
 # ---- somebody flushes all tables -----------------------------------------------------------------------
 
 nft flush ruleset
@@ -242,6 +288,7 @@ ok "takes up slot 1" say a alive 0 1
 ok "and slot 2" say a alive 1 1000
 fails "whose ports it holds" socat -u TCP-LISTEN:8081,reuseaddr OPEN:/dev/null
 fails "of both" socat -u TCP-LISTEN:8086,reuseaddr OPEN:/dev/null
+ok "what went through has been kept" test "$(sent)" -ge $BYTES
 ok "guest 1 goes on" guest 1 g1
 ok "guest 2 goes on" guest 1000 g2
 serve g1 one

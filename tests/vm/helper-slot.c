@@ -209,6 +209,36 @@ static int cmd_forward(char **w)
 	return slot_netns.forward(&g->slot, list, n, &d, &e) < 0 ? failed(&e) : answer("ok");
 }
 
+/* limit SERIAL BYTES */
+static int cmd_limit(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct deadline d = deadline_in(20000, -1);
+	struct err e = {.code = 0};
+
+	if (!g)
+		return answer("err no such slot");
+	return slot_netns.limit(&g->slot, number(w[2]), &d, &e) < 0 ? failed(&e) : answer("ok");
+}
+
+/* counters SERIAL [TIMES]: bytes that the guest has received and sent, and how long a question takes in nanoseconds */
+static int cmd_counters(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	int64_t times = w[2] ? number(w[2]) : 1, start = now_us();
+	struct slot_counters c = {0};
+	struct err e = {.code = 0};
+
+	if (!g)
+		return answer("err no such slot");
+	for (int64_t i = 0; i < times; i++)
+		if (slot_netns.counters(&g->slot, &c, &e) < 0)
+			return failed(&e);
+	return answer("ok %llu %llu %lld", (unsigned long long)c.rx_bytes,
+		      (unsigned long long)c.tx_bytes,
+		      (long long)((now_us() - start) * 1000 / times));
+}
+
 /* guestsend SERIAL ADDR [PORT]: a ping, or with a port a datagram; waits for what comes back. */
 static int cmd_guestsend(char **w)
 {
@@ -359,6 +389,8 @@ static const struct {
 	{ "drain", cmd_drain, 3 },
 	{ "undrain", cmd_undrain, 2 },
 	{ "forward", cmd_forward, 2 },
+	{ "limit", cmd_limit, 3 },
+	{ "counters", cmd_counters, 2 },
 	{ "guestsend", cmd_guestsend, 3 },
 	{ "send", cmd_send, 2 },
 	{ "listen", cmd_listen, 2 },
