@@ -160,6 +160,7 @@ struct vm_driver {
 
 	/**
 	 * check_saved() - Would start() with this spec take what is saved there, as far as can be told without a VMM?
+	 * @spec: without a name there is nothing yet that the guest will be connected to: then it has a disk, and network as said
 	 * Return: 0; -ENOTSUP what differs (program's version, accelerator, CPU, vCPUs, memory, devices, network); -EBADMSG damaged; -ENOENT
 	 *         nothing is saved there.
 	 */
