@@ -110,16 +110,23 @@ bool blocked_by(const struct blocked_chain *c, char *rules)
 	return drops;
 }
 
-static int look(struct nft_ctx *nft, const struct blocked_chain *c, bool *ret, struct err *e)
+static int list_chain(struct nft_ctx *nft, const struct blocked_chain *c, const char *name,
+		      struct buf *ret, struct err *e)
 {
 	AUTO_BUF command = BUF_INIT;
-	AUTO_BUF rules = BUF_INIT;
-	int rc;
 
-	buf_addf(&command, "list chain %s %s %s\n", c->family, c->table, c->name);
-	if (c->has_user)
-		buf_addf(&command, "list chain %s %s " USER_CHAIN "\n", c->family, c->table);
-	rc = nft_run(nft, buf_text(&command), &rules, e);
+	buf_addf(&command, "list chain %s %s %s\n", c->family, c->table, name);
+	return nft_run(nft, buf_text(&command), ret, e);
+}
+
+static int look(struct nft_ctx *nft, const struct blocked_chain *c, bool *ret, struct err *e)
+{
+	AUTO_BUF rules = BUF_INIT;
+	int rc = list_chain(nft, c, c->name, &rules, e);
+
+	/* Not in one go: nftables finds only one of two chains of a table then. */
+	if (rc == 0 && c->has_user)
+		rc = list_chain(nft, c, USER_CHAIN, &rules, e);
 	*ret = rc == 0 && rules.data && blocked_by(c, rules.data);
 	return rc;
 }

@@ -63,11 +63,10 @@ static inline int cmd_release(char **w)
 	return answer("ok %lld", (long long)(now_us() - start));
 }
 
-/* ready N: so many are kept from now on, when something is given back or taken. */
+/* ready N: so many are kept from now on; nothing is done about it before something is given back or taken. */
 static inline int cmd_ready(char **w)
 {
 	settings.slots_ready = number(w[1]);
-	slots_retry();
 	return answer("ok");
 }
 
