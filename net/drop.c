@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "net/dns.h"
+#include "net/egress-netns.h"
 #include "net/nl.h"
 #include "net/space.h"
 
@@ -63,6 +64,7 @@ int drop_begin(struct net_side *h, struct slot *s, bool *ret_has_link, struct er
 	dns_remove(s->serial); /* its sockets would keep the namespace */
 	(void)slot_name(h->instance, s->serial, name);
 	(void)slot_alias(h->instance, s->serial, alias);
+	egress_netns_forget(s->serial); /* its connection holds the namespace */
 	rc = nlr_link_get(h->nl, name, &link, e);
 	*ret_has_link = rc == 0 && strcmp(link.alias, alias) == 0;
 	if (rc < 0 && rc != -ENODEV)

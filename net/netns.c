@@ -22,6 +22,7 @@
 #include "net/drain.h"
 #include "net/driver.h"
 #include "net/drop.h"
+#include "net/egress-netns.h"
 #include "net/forward-netns.h"
 #include "net/limit.h"
 #include "net/nft.h"
@@ -92,7 +93,7 @@ static int netns_init(const char *instance, const char *address_pool, uint32_t *
 	int rc = side_init(instance, address_pool, ret_total, e);
 
 	if (rc == 0)
-		rc = dns_init(NULL, e);
+		rc = dns_init(egress_let, e);
 	if (rc < 0)
 		netns_done();
 	return rc_up(rc, e);
@@ -215,6 +216,8 @@ static bool netns_alive(struct slot *s)
 	if (rc == 0)
 		rc = side_admit(h, s->link, NULL);
 	if (rc == 0)
+		rc = egress_netns_found(s, NULL);
+	if (rc == 0)
 		forwards_hold(s->link);
 	if (rc == 0) {
 		s->netns_fd = steal_fd(&in.ns_fd);
@@ -247,6 +250,21 @@ static int netns_undrain(const struct slot *s, struct err *e)
 	return rc_up(drain_undo(s, e), e);
 }
 
+static int netns_egress(const struct slot *s, const struct egress *rules, const struct deadline *d,
+			struct err *e)
+{
+	int rc = egress_netns(s, rules, d, e);
+
+	if (rc == 0)
+		rc = dns_rules(s->serial, rules, e);
+	return rc == -ENOENT ? 0 : rc_up(rc, e); /* it has no resolver, which was logged */
+}
+
+static int netns_egress_count(const struct slot *s, struct egress *rules, struct err *e)
+{
+	return rc_up(egress_netns_count(s, rules, e), e);
+}
+
 const struct slot_driver slot_netns = {
 	.name = "netns",
 	.is_user = false,
@@ -258,6 +276,8 @@ const struct slot_driver slot_netns = {
 	.drain = netns_drain,
 	.undrain = netns_undrain,
 	.recycle = netns_recycle,
+	.egress = netns_egress,
+	.egress_count = netns_egress_count,
 	.down = netns_down,
 	.down_all = netns_down_all,
 	.alive = netns_alive,

@@ -12,9 +12,10 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
+#include "net/dns.h"
 #include "net/drain.h"
 #include "net/drop.h"
-#include "net/egress.h"
+#include "net/egress-netns.h"
 #include "net/nl.h"
 #include "net/side.h"
 #include "net/space.h"
@@ -67,22 +68,23 @@ static int rewire(struct slot *s, struct nlr *in, struct track_ends *ret_ends,
 	if (rc == 0)
 		rc = side_admit(h, s->link, e);
 	if (rc == 0)
+		rc = egress_netns_reset(h, s, e);
+	if (rc == 0)
+		(void)dns_rules(s->serial, NULL, NULL); /* fails only where there is no resolver */
+	if (rc == 0)
 		rc = wire_check(h, s, in, e);
 	side_unlock(h);
 	return rc;
 }
 
-/* What settings asked for: rules, ports, a limit on the link that stays. */
+/* What settings asked for beside rules: ports, a limit on the link that stays. */
 static int defaults(const struct slot_driver *driver, struct slot *s, const struct deadline *d,
 		    struct err *e)
 {
-	const struct egress open = EGRESS_DEFAULT;
 	int rc = 0;
 
 	if (driver->forward)
 		rc = driver->forward(s, NULL, 0, d, e);
-	if (rc == 0 && driver->egress)
-		rc = driver->egress(s, &open, d, e);
 	if (rc == 0 && driver->limit)
 		rc = driver->limit(s, 0, d, e);
 	return rc;

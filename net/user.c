@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "net/driver.h"
+#include "net/egress.h"
 #include "net/pool.h"
 
 enum {
@@ -190,6 +191,28 @@ static int user_counters(struct slot *s, struct slot_counters *ret, struct err *
 	return err_set(e, ENOTSUP, "a user network does not count");
 }
 
+/* The VMM sends whatever the guest says as a process of this host. */
+static int user_egress(const struct slot *s, const struct egress *rules, const struct deadline *d,
+		       struct err *e)
+{
+	(void)s;
+	(void)d;
+	if (rules->allow && rules->count == 0)
+		return 0;
+	return err_set(
+		e, ENOTSUP,
+		"the user network cannot hold a guest to egress rules; it can do policy allow "
+		"without rules, others need a daemon that runs as root with --net netns");
+}
+
+static int user_egress_count(const struct slot *s, struct egress *rules, struct err *e)
+{
+	(void)s;
+	(void)rules; /* nobody counts */
+	(void)e;
+	return 0;
+}
+
 const struct slot_driver slot_user = {
 	.name = "user",
 	.is_user = true,
@@ -202,6 +225,8 @@ const struct slot_driver slot_user = {
 	.forward = user_forward,
 	.limit = user_limit,
 	.counters = user_counters,
+	.egress = user_egress,
+	.egress_count = user_egress_count,
 	.recycle = user_recycle,
 	.down = user_down,
 	.alive = user_alive,

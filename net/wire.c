@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "net/driver.h"
+#include "net/egress-netns.h"
 #include "net/nft.h"
 #include "net/nl.h"
 #include "net/setting.h"
@@ -181,6 +182,7 @@ static int inner_table(const struct net_side *h, const struct slot *s, const str
 	AUTO_BUF b = BUF_INIT;
 
 	buf_addf(&b, SPACE_TABLE, s->host_ip, addr_text(pool_inner(&h->pool, s->index), inner));
+	egress_netns_begin(h, &b);
 	if (buf_error(&b))
 		return err_set(e, ENOMEM, "no memory for the nftables commands");
 	return nft_run(in->nft, buf_text(&b), NULL, e);

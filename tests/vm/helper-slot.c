@@ -27,6 +27,7 @@
 #include "net/pool.h"
 #include "tests/vm/slot-command.h"
 #include "tests/vm/slot-keep.h"
+#include "tests/vm/slot-rules.h"
 
 enum {
 	WAIT_MS = 700,   /* for an answer that must not come, or must */
@@ -287,21 +288,35 @@ static int cmd_send(char **w)
 	return answer("ok %s %lld", w[2] ? back : "reply", (long long)(now_us() - start));
 }
 
+/* Answers come from the address that was asked: the message keeps it between the two. */
 static void *listen_thread(void *arg)
 {
 	int fd = *(int *)arg;
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(struct in_pktinfo))];
+	} control;
 	struct sockaddr_in from;
-	char text[INET_ADDRSTRLEN];
-	char drop[64];
+	char text[64];
 
 	for (;;) {
-		socklen_t len = sizeof(from);
+		struct iovec io = {.iov_base = text, .iov_len = sizeof(text)};
+		struct msghdr m = {.msg_name = &from,
+				   .msg_namelen = sizeof(from),
+				   .msg_iov = &io,
+				   .msg_iovlen = 1,
+				   .msg_control = &control,
+				   .msg_controllen = sizeof(control)};
+		struct in_pktinfo info;
 
-		if (recvfrom(fd, drop, sizeof(drop), 0, (struct sockaddr *)&from, &len) < 0)
+		if (recvmsg(fd, &m, 0) < 0)
 			return NULL;
+		memcpy(&info, CMSG_DATA(&control.head), sizeof(info));
+		info.ipi_ifindex = 0;
+		memcpy(CMSG_DATA(&control.head), &info, sizeof(info));
 		(void)inet_ntop(AF_INET, &from.sin_addr, text, sizeof(text)); /* has room */
-		(void)sendto(fd, text, strlen(text), 0, (const struct sockaddr *)&from,
-			     len); /* no answer is what the test would see */
+		io.iov_len = strlen(text);
+		(void)sendmsg(fd, &m, 0); /* no answer is what the test would see */
 	}
 }
 
@@ -311,9 +326,11 @@ static int cmd_listen(char **w)
 	static int fd; /* read by the thread */
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(w[1]))};
 	pthread_t thread;
+	int on = 1;
 
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
+	if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) < 0 ||
+	    bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
 	    pthread_create(&thread, NULL, listen_thread, &fd))
 		return answer("err cannot listen");
 	return answer("ok");
@@ -395,6 +412,14 @@ static const struct {
 	{ "send", cmd_send, 2 },
 	{ "listen", cmd_listen, 2 },
 	{ "fds", cmd_fds, 1 },
+	{ "egress", cmd_egress, 3 },
+	{ "counted", cmd_counted, 3 },
+	{ "let", cmd_let, 5 },
+	{ "spoof", cmd_spoof, 5 },
+	{ "lie", cmd_lie, 3 },
+	{ "flood", cmd_flood, 4 },
+	{ "floodend", cmd_floodend, 1 },
+	{ "recycle", cmd_recycle, 2 },
 	{ "sendfrom", cmd_sendfrom, 4 },
 	{ "heard", cmd_heard, 2 },
 	{ "keep", cmd_keep, 4 },
