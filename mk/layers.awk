@@ -13,7 +13,7 @@ BEGIN {
 	# Third-party headers (as a pattern) and the only files (as a pattern) that may know them.
 	only["^fuse"] = "^fs/[^/]*[.][ch]$"
 	only["^libdevmapper"] = "^storage/dm[.]c$"
-	only["^netlink/"] = "^net/(nl|nl-talk|track)[.][ch]$"
+	only["^netlink/"] = "^net/(nl(-[a-z]+)?|track)[.][ch]$"
 	only["^nftables/"] = "^net/nft[.]c$"
 	only["^curl/"] = "^base/(http[.]c|http-private[.]h|fetch[.]c)$"
 	only["^json-c/"] = "^(base/json[.][ch]|ops/[^/]*[.][ch]|agent/[^/]*[.][ch])$"

@@ -28,6 +28,7 @@
 #include "net/side.h"
 #include "net/space.h"
 #include "net/track.h"
+#include "net/wire.h"
 
 #define AGENT "49983" /* SLOT_AGENT_PORT */
 #define TABLE "ip sbxfs_drain"
@@ -119,7 +120,9 @@ static void found(const struct track_conn *c, void *arg)
 {
 	struct drain *dr = arg;
 
-	if (c->there.to == dr->agent && c->there.to_port == SLOT_AGENT_PORT)
+	/* To the resolver: it goes no further, and the next slot's refuses to go on with it. */
+	if ((c->there.to == dr->agent && c->there.to_port == SLOT_AGENT_PORT) ||
+	    c->there.to == WIRE_GATEWAY)
 		return;
 	if (dr->count == dr->room) {
 		size_t room = dr->room ? dr->room * 2 : 64;

@@ -13,11 +13,15 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
+#include "net/dns.h"
+#include "net/egress-netns.h"
 #include "net/nl.h"
 #include "net/space.h"
 
@@ -57,8 +61,10 @@ int drop_begin(struct net_side *h, struct slot *s, bool *ret_has_link, struct er
 	char alias[ALIAS_SIZE];
 	int rc = 0;
 
+	dns_remove(s->serial); /* its sockets would keep the namespace */
 	(void)slot_name(h->instance, s->serial, name);
 	(void)slot_alias(h->instance, s->serial, alias);
+	egress_netns_forget(s->serial); /* its connection holds the namespace */
 	rc = nlr_link_get(h->nl, name, &link, e);
 	*ret_has_link = rc == 0 && strcmp(link.alias, alias) == 0;
 	if (rc < 0 && rc != -ENODEV)
@@ -73,11 +79,101 @@ int drop_begin(struct net_side *h, struct slot *s, bool *ret_has_link, struct er
 	return 0;
 }
 
+struct track_ends drop_ends(const struct net_side *h, uint32_t index)
+{
+	return (struct track_ends){.from = pool_inner(&h->pool, index),
+				   .to = pool_guest(&h->pool, index)};
+}
+
+int drop_forget(const struct track_ends *ends, size_t count, struct err *e)
+{
+	struct track *t = NULL;
+	int rc = count > 0 ? track_open(&t, e) : 0;
+
+	if (rc == 0 && t)
+		rc = track_forget(t, ends, count, e);
+	track_close(t);
+	if (rc == -ENOTSUP) {
+		log_debug("%s, ignoring", e ? e->text : "no list of connections");
+		rc = 0;
+	}
+	return rc;
+}
+
+/* A slot on its way down. */
+struct leaving {
+	char name[SLOT_NAME_SIZE];
+	struct track_ends ends;
+	bool has_link, has_index;
+};
+
+static int leave_all(struct slot *const *s, unsigned count, struct leaving *all,
+		     const struct deadline *d, int *ret_rcs, struct err *errs)
+{
+	struct net_side *h = NULL;
+	int rc = side_lock(d, &h, &errs[0]);
+
+	if (rc < 0)
+		return rc;
+	for (unsigned i = 0; i < count; i++) {
+		(void)slot_name(h->instance, s[i]->serial, all[i].name);
+		all[i].has_index = s[i]->index < h->pool.total;
+		all[i].ends = drop_ends(h, s[i]->index);
+		ret_rcs[i] = drop_begin(h, s[i], &all[i].has_link, &errs[i]);
+	}
+	side_unlock(h);
+	return 0;
+}
+
+/* Those that have gone, all at once: to look for one takes as long. */
+static void forget_all(const struct leaving *all, unsigned count, int *ret_rcs, struct err *errs)
+{
+	AUTO_FREE struct track_ends *ends = calloc(count, sizeof(*ends));
+	struct err e = {0};
+	size_t n = 0;
+	int rc = 0;
+
+	for (unsigned i = 0; ends && i < count; i++)
+		if (ret_rcs[i] == 0 && all[i].has_index)
+			ends[n++] = all[i].ends;
+	rc = ends ? drop_forget(ends, n, &e) : err_set(&e, ENOMEM, "no memory");
+	for (unsigned i = 0; rc < 0 && i < count; i++) {
+		if (ret_rcs[i] < 0)
+			continue;
+		ret_rcs[i] = rc;
+		errs[i] = e;
+	}
+}
+
+void drop_slots(struct slot *const *s, unsigned count, const struct deadline *d, int *ret_rcs,
+		struct err *errs)
+{
+	AUTO_FREE struct leaving *all = calloc(count, sizeof(*all));
+	AUTO_FD watch_fd = -1;
+	int rc = all ? nlr_watch_open(&watch_fd, &errs[0]) : err_set(&errs[0], ENOMEM, "no memory");
+
+	if (rc == 0 && all)
+		rc = leave_all(s, count, all, d, ret_rcs, errs);
+	if (rc < 0 || !all) {
+		for (unsigned i = 0; i < count; i++) {
+			ret_rcs[i] = rc;
+			errs[i] = errs[0];
+		}
+		return;
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (ret_rcs[i] == 0 && all[i].has_link)
+			ret_rcs[i] = drop_wait(watch_fd, all[i].name, d, &errs[i]);
+	forget_all(all, count, ret_rcs, errs);
+}
+
 /* Serials that bear our name somewhere; each may be in it several times. */
 struct found {
 	const struct net_side *host;
 	uint32_t *serials; /* owned */
 	size_t count, room;
+	struct track_ends *ends; /* owned; after found_reduce(), of as many as have an address */
+	size_t ends_count;
 	bool failed;
 };
 
@@ -151,6 +247,29 @@ static void found_reduce(struct found *f, bool (*wanted)(uint32_t serial, void *
 	f->count = kept;
 }
 
+/* The route to a guest is where an address is known by the name of its link. */
+static void found_route(const struct nlr_route *r, void *arg)
+{
+	struct found *f = arg;
+	char name[IF_NAMESIZE];
+	uint32_t serial = 0;
+
+	if (r->prefix != 32 || !r->gateway || f->ends_count == f->count ||
+	    !if_indextoname((unsigned)r->index, name) ||
+	    !slot_name_parse(f->host->instance, name, &serial) ||
+	    !bsearch(&serial, f->serials, f->count, sizeof(serial), serial_compare))
+		return;
+	f->ends[f->ends_count++] = (struct track_ends){.from = r->gateway, .to = r->dst};
+}
+
+static int found_ends(struct net_side *h, struct found *f, struct err *e)
+{
+	f->ends = calloc(f->count + 1, sizeof(*f->ends));
+	if (!f->ends)
+		return err_set(e, ENOMEM, "no memory");
+	return f->count > 0 ? nlr_routes(h->nl, found_route, f, e) : 0;
+}
+
 static int found_fill(struct net_side *h, struct found *f, struct err *e)
 {
 	int rc = nlr_links(h->nl, found_link, f, e);
@@ -185,6 +304,7 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 	struct found f = {.serials = NULL};
 	AUTO_FREE uint32_t *serials = NULL;
 	AUTO_FREE bool *has_link = NULL;
+	AUTO_FREE struct track_ends *ends = NULL;
 	AUTO_FD watch_fd = -1;
 	struct net_side *h = NULL;
 	int rc = nlr_watch_open(&watch_fd, e);
@@ -200,11 +320,16 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 	if (rc == 0) {
 		found_reduce(&f, wanted, arg);
 		has_link = calloc(f.count + 1, sizeof(*has_link));
-		rc = has_link ? drop_all(h, &f, has_link, e) : err_set(e, ENOMEM, "no memory");
+		rc = has_link ? found_ends(h, &f, e) : err_set(e, ENOMEM, "no memory");
+		ends = f.ends;
 	}
+	if (rc == 0 && has_link)
+		rc = drop_all(h, &f, has_link, e);
 	side_unlock(h);
 	for (size_t i = 0; rc == 0 && has_link && i < f.count; i++)
 		if (has_link[i])
 			rc = drop_wait(watch_fd, slot_name(instance, serials[i], name), &d, e);
+	if (rc == 0)
+		rc = drop_forget(ends, f.ends_count, e);
 	return rc < 0 ? rc : (int)f.count;
 }

@@ -9,6 +9,20 @@
 #include "base/err.h"
 #include "net/side.h"
 #include "net/slot.h"
+#include "net/track.h"
+
+/* As slot_driver.down_all(). */
+void drop_slots(struct slot *const *s, unsigned count, const struct deadline *d, int *ret_rcs,
+		struct err *ret_errs);
+
+/**
+ * drop_forget() - What the host knows of connections does not outlive the guest: its address comes again
+ * Return: 0, also when the kernel tells nobody of connections; negative errno.
+ */
+int drop_forget(const struct track_ends *ends, size_t count, struct err *e);
+
+/* Of the slot with this index. */
+struct track_ends drop_ends(const struct net_side *h, uint32_t index);
 
 /**
  * drop_begin() - Cut a slot off, take its name away, close its descriptors

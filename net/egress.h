@@ -3,7 +3,8 @@
  *
  * The rule with the longest prefix decides, among those one with a port; the policy decides where none speaks. What guests
  * are kept from by default (addr_closed[], the host, other guests) counts as denials of those ranges: only a rule at least as long
- * opens a part of them. A name stands for the addresses that the guests' resolver gave for it, each a prefix of 32.
+ * opens a part of them. A name stands for the addresses that the guests' resolver gave for it, each a prefix of 32; a rule about
+ * one of those addresses comes before it.
  */
 #ifndef SBXFS_NET_EGRESS_H
 #define SBXFS_NET_EGRESS_H
@@ -53,10 +54,33 @@ struct egress {
 int egress_parse(const char *text, struct egress *ret, struct err *e);
 void egress_done(struct egress *g);
 
-/* As text that egress_parse() takes, @between after each rule; with counts when @counts. The policy is always said, first. */
+/* Return: 0 and @ret, to be given to egress_done(); -ENOMEM. */
+int egress_copy(const struct egress *from, struct egress *ret);
+
+/* As text that egress_parse() takes, @between two rules; with counts when @counts. The policy is always said, first. */
 void egress_render(const struct egress *g, const char *between, bool counts, struct buf *b);
+
+/* Do both say the same in the same order? Counts are of no account. */
+bool egress_same(const struct egress *a, const struct egress *b);
+
+/* Are both about the same, whatever they say about it? */
+bool egress_same_place(const struct egress_rule *a, const struct egress_rule *b);
+
+/* Take a rule out. Return: false when there is none of that index. */
+bool egress_remove(struct egress *g, size_t index);
+
+/**
+ * egress_order() - All rules in the order in which they are asked: the first that a packet is about decides
+ * @closed: @closed_count denials that hold by default; a rule about the same comes before one of them
+ * @ret: has room for all of both; borrows them
+ */
+void egress_order(const struct egress *g, const struct egress_rule *closed, size_t closed_count,
+		  const struct egress_rule **ret);
 
 /* May the guest ask for this name? @name: lower case, no dot at its end. True for all when the policy is allow. */
 bool egress_has_name(const struct egress *g, const char *name);
+
+/* Is it a rule about a name that has this one? */
+bool egress_rule_has(const struct egress_rule *r, const char *name);
 
 #endif

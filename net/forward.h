@@ -21,10 +21,17 @@ struct forward {
 
 /* Return: 0 and @ret; -EINVAL. */
 int forward_parse(const char *text, struct forward *ret, struct err *e);
+/* The host's end alone, `[ADDRESS:]HOSTPORT[/tcp|/udp]`: guest_port is 0. Return: as above. */
+int forward_parse_place(const char *text, struct forward *ret, struct err *e);
+
 void forward_render(const struct forward *f,
 		    struct buf *b); /* the text of one, without a newline */
+/* Its end on the host for messages: "port 8080", "UDP port 53 of 127.0.0.1". */
+void forward_render_place(const struct forward *f, struct buf *b);
 
 /* Would both lead from the same port of the host? */
 bool forward_clashes(const struct forward *a, const struct forward *b);
+/* Do both lead from the same port of the same address, or both of all? */
+bool forward_same_place(const struct forward *a, const struct forward *b);
 
 #endif

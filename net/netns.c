@@ -17,11 +17,19 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "net/blocked.h"
+#include "net/dns.h"
 #include "net/drain.h"
 #include "net/driver.h"
 #include "net/drop.h"
+#include "net/egress-netns.h"
+#include "net/forward-netns.h"
+#include "net/limit.h"
 #include "net/nft.h"
+#include "net/nl-count.h"
 #include "net/nl.h"
+#include "net/recycle.h"
+#include "net/resolve.h"
 #include "net/side.h"
 #include "net/space.h"
 #include "net/wire.h"
@@ -72,9 +80,39 @@ static int netns_probe(char *why, size_t why_size, struct err *e)
 	return 0;
 }
 
-static int netns_init(const char *instance, uint32_t *ret_total, struct err *e)
+/* The resolver may be about to take the lock of side.h, so it goes first. */
+static void netns_done(void)
 {
-	return rc_up(side_init(instance, ret_total, e), e);
+	dns_done();
+	side_done();
+}
+
+static int netns_init(const char *instance, const char *address_pool, uint32_t *ret_total,
+		      struct err *e)
+{
+	int rc = side_init(instance, address_pool, ret_total, e);
+
+	if (rc == 0)
+		rc = dns_init(egress_let, e);
+	if (rc < 0)
+		netns_done();
+	return rc_up(rc, e);
+}
+
+static void netns_blocked(char *ret, size_t size)
+{
+	struct deadline never = {.at_ms = INT64_MAX, .cancel_fd = -1};
+	AUTO_BUF text = BUF_INIT;
+	struct net_side *h = NULL;
+	struct err e = {.code = 0};
+
+	ret[0] = '\0';
+	if (side_lock(&never, &h, NULL) < 0)
+		return;
+	if (blocked_find(h->nft, &text, &e) < 0)
+		log_info("net: %s, ignoring: others' tables are not looked at", e.text);
+	side_unlock(h);
+	(void)snprintf(ret, size, "%s", buf_text(&text)); /* cut when several are in the way */
 }
 
 static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, struct slot *ret,
@@ -84,7 +122,7 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 	struct space in = SPACE_NONE;
 	struct net_side *h = NULL;
 	AUTO_FD watch_fd = -1;
-	bool has_link = false;
+	bool has_link = false, has_resolver = false;
 	int rc = nlr_watch_open(&watch_fd, e);
 
 	if (rc == 0)
@@ -100,6 +138,9 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 	if (rc == 0)
 		rc = space_make(&in, e);
 	if (rc == 0)
+		rc = resolve_up(&s, in.ns_fd, e);
+	has_resolver = rc == 0;
+	if (rc == 0)
 		rc = wire_up(h, &s, &in, &has_link, e);
 	if (rc == 0) {
 		s.netns_fd = steal_fd(&in.ns_fd);
@@ -108,6 +149,8 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 	} else if (has_link) {
 		(void)side_expel(h, s.link, NULL); /* the first failure is the one to report */
 	}
+	if (rc < 0 && has_resolver)
+		dns_remove(serial);
 	space_done(&in);
 	side_unlock(h);
 	if (rc < 0 && has_link)
@@ -115,30 +158,36 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 	return rc_up(rc, e);
 }
 
+static void netns_down_all(struct slot *const *s, unsigned count, const struct deadline *d,
+			   int *ret_rcs, struct err *ret_errs)
+{
+	drop_slots(s, count, d, ret_rcs, ret_errs);
+	for (unsigned i = 0; i < count; i++) {
+		if (ret_rcs[i] == 0)
+			continue;
+		(void)err_wrap(&ret_errs[i], "network slot %u is not gone yet, it is tried again",
+			       s[i]->index);
+		ret_rcs[i] = ret_rcs[i] == -ETIMEDOUT ? -EBUSY : -EIO;
+		ret_errs[i].code = -ret_rcs[i];
+	}
+}
+
 static int netns_down(struct slot *s, const struct deadline *d, struct err *e)
 {
-	char name[SLOT_NAME_SIZE];
-	struct net_side *h = NULL;
-	AUTO_FD watch_fd = -1;
-	bool has_link = false;
-	int rc = nlr_watch_open(&watch_fd, e);
+	struct err why = {0};
+	int rc = 0;
 
-	if (rc == 0)
-		rc = side_lock(d, &h, e);
-	if (rc == 0) {
-		rc = drop_begin(h, s, &has_link, e);
-		(void)slot_name(h->instance, s->serial, name);
-		side_unlock(h);
-	}
-	if (rc == 0 && has_link)
-		rc = drop_wait(watch_fd, name, d, e);
-	if (rc == 0)
-		return 0;
-	(void)err_wrap(e, "network slot %u is not gone yet, it is tried again", s->index);
-	rc = rc == -ETIMEDOUT ? -EBUSY : -EIO;
-	if (e)
-		e->code = -rc;
+	netns_down_all(&s, 1, d, &rc, &why);
+	if (rc < 0 && e)
+		*e = why;
 	return rc;
+}
+
+static int netns_recycle(struct slot *s, const struct deadline *d, struct err *e)
+{
+	int rc = dns_reset(s->serial, e);
+
+	return rc_up(rc < 0 ? rc : recycle_slot(&slot_netns, s, d, e), e);
 }
 
 static bool netns_alive(struct slot *s)
@@ -166,9 +215,14 @@ static bool netns_alive(struct slot *s)
 	/* Repeated rather than asked: somebody may have removed the whole table since. */
 	if (rc == 0)
 		rc = side_admit(h, s->link, NULL);
+	if (rc == 0)
+		rc = egress_netns_found(s, NULL);
+	if (rc == 0)
+		forwards_hold(s->link);
 	if (rc == 0) {
 		s->netns_fd = steal_fd(&in.ns_fd);
 		s->tap_fd = steal_fd(&in.tap_fd);
+		resolve_again(s, s->netns_fd);
 		/* Somebody may have been about to drain it when he ended. */
 		if (drain_undo_locked(s, &e) < 0)
 			log_warning("%s, ignoring: nobody can connect to network slot %u", e.text,
@@ -196,16 +250,39 @@ static int netns_undrain(const struct slot *s, struct err *e)
 	return rc_up(drain_undo(s, e), e);
 }
 
+static int netns_egress(const struct slot *s, const struct egress *rules, const struct deadline *d,
+			struct err *e)
+{
+	int rc = egress_netns(s, rules, d, e);
+
+	if (rc == 0)
+		rc = dns_rules(s->serial, rules, e);
+	return rc == -ENOENT ? 0 : rc_up(rc, e); /* it has no resolver, which was logged */
+}
+
+static int netns_egress_count(const struct slot *s, struct egress *rules, struct err *e)
+{
+	return rc_up(egress_netns_count(s, rules, e), e);
+}
+
 const struct slot_driver slot_netns = {
 	.name = "netns",
 	.is_user = false,
 	.probe = netns_probe,
 	.init = netns_init,
-	.done = side_done,
+	.done = netns_done,
+	.blocked = netns_blocked,
 	.up = netns_up,
 	.drain = netns_drain,
 	.undrain = netns_undrain,
+	.recycle = netns_recycle,
+	.egress = netns_egress,
+	.egress_count = netns_egress_count,
 	.down = netns_down,
+	.down_all = netns_down_all,
 	.alive = netns_alive,
 	.sweep = netns_sweep,
+	.forward = forwards_set,
+	.limit = limit_set,
+	.counters = count_slot,
 };

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/parse.h"
+
 #define IP(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
@@ -136,47 +138,44 @@ uint32_t pool_inner(const struct pool *p, uint32_t index)
 	return pool_outer(p, index) + 1;
 }
 
-/* The word after "nameserver" on this line, copied; false for any other line. */
-static bool nameserver_word(const char *line, char ret_word[SLOT_ADDR_SIZE])
+int addr_range_parse(const char *text, struct addr_range *ret)
 {
-	static const char key[] = "nameserver";
-	size_t len = 0;
+	const char *slash = strchr(text, '/');
+	char addr[SLOT_ADDR_SIZE];
+	uint64_t prefix = 0;
+	uint32_t a = 0;
 
-	if (strncmp(line, key, sizeof(key) - 1) != 0)
-		return false;
-	line += sizeof(key) - 1;
-	if (*line != ' ' && *line != '\t')
-		return false;
-	line += strspn(line, " \t");
-	len = strcspn(line, " \t\r\n#;");
-	if (len == 0 || len >= SLOT_ADDR_SIZE)
-		return false;
-	memcpy(ret_word, line, len);
-	ret_word[len] = '\0';
-	return true;
+	if (!slash || (size_t)(slash - text) >= sizeof(addr))
+		return -EINVAL;
+	memcpy(addr, text, (size_t)(slash - text));
+	addr[slash - text] = '\0';
+	if (addr_parse(addr, &a) < 0 || parse_u64(slash + 1, 0, 32, &prefix) < 0)
+		return -EINVAL;
+	*ret = addr_range_of(a, (unsigned)prefix);
+	return ret->addr == a ? 0 : -EINVAL;
 }
 
-static bool is_loopback(const char *word)
+/* What no guest can have, or has already inside. */
+static bool is_special(struct addr_range r)
 {
-	uint32_t addr = 0;
+	static const struct addr_range special[] = {{IP(0, 0, 0, 0), 8},
+						    {IP(127, 0, 0, 0), 8},
+						    {IP(169, 254, 0, 0), 16},
+						    {IP(224, 0, 0, 0), 3}};
 
-	if (addr_parse(word, &addr) == 0)
-		return addr >> 24 == 127;
-	return strcmp(word, "::1") == 0;
+	for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++)
+		if (addr_range_overlaps(r, special[i]))
+			return true;
+	return false;
 }
 
-void resolver_find(const char *text, char ret[SLOT_ADDR_SIZE])
+int pool_parse(const char *text, struct addr_range *ret)
 {
-	char word[SLOT_ADDR_SIZE];
-	uint32_t addr = 0;
+	struct addr_range r;
 
-	ret[0] = '\0';
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (!nameserver_word(line, word) || is_loopback(word))
-			continue;
-		if (addr_parse(word, &addr) == 0 && !addr_is_closed(addr))
-			(void)addr_text(addr, ret);
-		return;
-	}
+	if (addr_range_parse(text, &r) < 0 || r.prefix < POOL_PREFIX_MIN ||
+	    r.prefix > POOL_PREFIX_MAX || is_special(r))
+		return -EINVAL;
+	*ret = r;
+	return 0;
 }

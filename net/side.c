@@ -7,11 +7,7 @@
  * a slot that is not there fails at once instead of leaving by the default route. Looking and claiming is done
  * under a lock on /run/netns, so that two instances do not choose the same.
  *
- * The table `sbxfs-<instance>` has rules for the pattern of our link names and one set of links that are
- * admitted, so that a slot costs one element. Guests reach neither the host nor each other nor private addresses; the
- * host alone begins connections to guests. Tables of others (docker, firewalld) are passed as well, in any
- * order: what they drop stays dropped whatever we accept, so a host that drops forwarded packets by
- * default needs a rule of its own for links named sbx*.
+ * The table is in table.c.
  *
  * Forwarding is turned on for the whole host if it was off, and stays on: others may rely on it by the time we end.
  */
@@ -19,6 +15,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,71 +23,17 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "net/element.h"
+#include "net/forward-netns.h"
 #include "net/nft.h"
+#include "net/nl-count.h"
 #include "net/nl.h"
 #include "net/setting.h"
 #include "net/space.h"
+#include "net/table.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct net_side host; /* guarded by lock; nl is NULL before init */
-
-/* '@' stands for the instance, '%' for the block, '!' for what is closed to guests. One transaction: there is no
- * moment without rules, and the set keeps its elements. */
-static const char table_text[] =
-	"add table ip sbxfs-@\n"
-	"add set ip sbxfs-@ slots { type ifname; }\n"
-	"add chain ip sbxfs-@ input { type filter hook input priority 0; policy accept; }\n"
-	"add chain ip sbxfs-@ forward { type filter hook forward priority 0; policy accept; }\n"
-	"add chain ip sbxfs-@ from_guest\n"
-	"add chain ip sbxfs-@ to_guest\n"
-	"add chain ip sbxfs-@ postrouting { type nat hook postrouting priority 100; policy accept; }\n"
-	"flush chain ip sbxfs-@ input\n"
-	"flush chain ip sbxfs-@ forward\n"
-	"flush chain ip sbxfs-@ from_guest\n"
-	"flush chain ip sbxfs-@ to_guest\n"
-	"flush chain ip sbxfs-@ postrouting\n"
-	"add rule ip sbxfs-@ input iifname @slots ct state established,related accept\n"
-	"add rule ip sbxfs-@ input iifname \"sbx@*\" drop\n"
-	"add rule ip sbxfs-@ forward iifname \"sbx@*\" jump from_guest\n"
-	"add rule ip sbxfs-@ forward oifname \"sbx@*\" jump to_guest\n"
-	"add rule ip sbxfs-@ from_guest iifname != @slots drop\n"
-	"add rule ip sbxfs-@ from_guest ip saddr != % drop\n"
-	"add rule ip sbxfs-@ from_guest oifname \"sbx*\" drop\n"
-	"add rule ip sbxfs-@ from_guest ip daddr { ! } drop\n"
-	"add rule ip sbxfs-@ from_guest accept\n"
-	"add rule ip sbxfs-@ to_guest ct state established,related accept\n"
-	"add rule ip sbxfs-@ to_guest drop\n"
-	"add rule ip sbxfs-@ postrouting ip saddr % oifname != \"sbx@*\" masquerade\n";
-
-static void add_range(struct buf *b, struct addr_range r)
-{
-	char text[SLOT_ADDR_SIZE];
-
-	buf_addf(b, "%s/%u", addr_text(r.addr, text), r.prefix);
-}
-
-static int table_make(struct net_side *h, struct err *e)
-{
-	AUTO_BUF b = BUF_INIT;
-
-	for (const char *p = table_text; *p; p++) {
-		/* "@slots" is nftables' own. */
-		if (*p == '@' && strncmp(p, "@slots", 6) != 0)
-			buf_adds(&b, h->instance);
-		else if (*p == '%')
-			add_range(&b, h->pool.block);
-		else if (*p == '!' && p[1] != '=')
-			for (const struct addr_range *r = addr_closed; r->prefix; r++) {
-				buf_adds(&b, r == addr_closed ? "" : ", ");
-				add_range(&b, *r);
-			}
-		else
-			buf_addc(&b, *p);
-	}
-	if (buf_error(&b))
-		return err_set(e, ENOMEM, "no memory for the nftables commands");
-	return nft_run(h->nft, buf_text(&b), NULL, e);
-}
 
 /* Other programs' metrics are small numbers. */
 static uint32_t claim_metric(const char *instance)
@@ -112,6 +55,8 @@ struct used {
 	uint32_t metric; /* of our own claim */
 	struct addr_range own;
 	bool has_own, failed;
+	struct addr_range asked; /* prefix 0: any block will do */
+	struct nlr_route clash;  /* the first that overlaps what is asked for; prefix 0: none */
 };
 
 static void used_add(const struct nlr_route *r, void *arg)
@@ -122,10 +67,13 @@ static void used_add(const struct nlr_route *r, void *arg)
 	if (r->is_unreachable && r->metric == u->metric && r->prefix >= 16 && r->prefix <= 28) {
 		u->own = range;
 		u->has_own = true;
+		return;
 	}
 	/* A default route, also when it is written as two halves, leads there only what has no other way. */
 	if (r->prefix <= 1)
 		return;
+	if (u->asked.prefix && !u->clash.prefix && addr_range_overlaps(range, u->asked))
+		u->clash = *r;
 	if (u->count == u->room) {
 		size_t room = u->room ? u->room * 2 : 64;
 		void *ranges = reallocarray(u->ranges, room, sizeof(range));
@@ -139,31 +87,99 @@ static void used_add(const struct nlr_route *r, void *arg)
 	u->ranges[u->count++] = range;
 }
 
+static void count_ours(const struct nlr_link *link, void *arg)
+{
+	char alias[ALIAS_SIZE];
+	uint32_t serial = 0;
+
+	if (slot_name_parse(host.instance, link->name, &serial) &&
+	    strcmp(link->alias, slot_alias(host.instance, serial, alias)) == 0)
+		++*(unsigned *)arg;
+}
+
+/* Is the block of before still to be used? It is given up if not. */
+static int own_keep(struct net_side *h, const struct used *u, bool *ret_keep, struct err *e)
+{
+	char text[SLOT_ADDR_SIZE];
+	struct nlr_route claim;
+	unsigned count = 0;
+	int rc = 0;
+
+	h->pool = pool_in(u->own);
+	*ret_keep = true;
+	if (!u->asked.prefix || (u->own.addr == u->asked.addr && u->own.prefix == u->asked.prefix))
+		return 0;
+	rc = nlr_links(h->nl, count_ours, &count, e);
+	if (rc < 0)
+		return rc;
+	if (count > 0) {
+		log_warning("net: %u network slots are up with addresses of %s/%u, so the "
+			    "setting address_pool is not heeded until the next start without any",
+			    count, addr_text(u->own.addr, text), u->own.prefix);
+		return 0;
+	}
+	*ret_keep = false;
+	claim = claim_route(h);
+	return nlr_route_delete(h->nl, &claim, e);
+}
+
+static int clash_tell(const struct used *u, struct err *e)
+{
+	char asked[SLOT_ADDR_SIZE], dst[SLOT_ADDR_SIZE], link[IF_NAMESIZE];
+
+	addr_text(u->asked.addr, asked);
+	addr_text(u->clash.dst, dst);
+	if (!if_indextoname((unsigned)u->clash.index, link))
+		(void)snprintf(link, sizeof(link), "none");
+	return err_set(e, EADDRINUSE,
+		       "address_pool=%s/%u overlaps the route to %s/%u (link %s) of this host; "
+		       "choose another range, or none",
+		       asked, u->asked.prefix, dst, u->clash.prefix, link);
+}
+
+/* A block of @used's list that is free, or the one that is asked for. */
+static int pool_choose(const struct used *u, struct pool *ret, struct err *e)
+{
+	if (u->asked.prefix) {
+		*ret = pool_in(u->asked);
+		return u->clash.prefix ? clash_tell(u, e) : 0;
+	}
+	if (pool_find(u->ranges, u->count, ret) < 0)
+		return err_set(e, EADDRINUSE,
+			       "every block of addresses that slots could use overlaps a route "
+			       "of this host; remove one (see ip route), set address_pool, or "
+			       "use --net user");
+	return 0;
+}
+
 /* Find the block that is ours already, or claim one. */
-static int pool_claim(struct net_side *h, struct err *e)
+static int pool_claim(struct net_side *h, const char *address_pool, struct err *e)
 {
 	struct used u = {.metric = claim_metric(h->instance)};
 	struct nlr_route claim;
 	AUTO_FREE struct addr_range *ranges = NULL;
 	AUTO_FD dir_fd = -1; /* holds the lock until the end */
-	int rc = space_dir_lock(&dir_fd, e);
+	bool keep = false;
+	int rc = 0;
 
+	if (address_pool[0] && pool_parse(address_pool, &u.asked) < 0)
+		return err_set(e, EINVAL, "not a block of addresses: %s", address_pool);
+	rc = space_dir_lock(&dir_fd, e);
 	if (rc < 0)
 		return rc;
 	rc = nlr_routes(h->nl, used_add, &u, e);
 	ranges = u.ranges;
 	if (rc == 0 && u.failed)
 		rc = err_set(e, ENOMEM, "no memory for the list of routes");
-	if (rc < 0)
+	if (rc == 0 && u.has_own)
+		rc = own_keep(h, &u, &keep, e);
+	if (rc < 0 || keep)
 		return rc;
-	if (u.has_own) {
-		h->pool = pool_in(u.own);
-		return 0;
+	rc = pool_choose(&u, &h->pool, e);
+	if (rc < 0) {
+		h->pool.total = 0; /* it is not ours */
+		return rc;
 	}
-	if (pool_find(ranges, u.count, &h->pool) < 0)
-		return err_set(e, EADDRINUSE,
-			       "every block of addresses that slots could use overlaps a route "
-			       "of this host; remove one (see ip route), or use --net user");
 	claim = claim_route(h);
 	return nlr_route_add(h->nl, &claim, e);
 }
@@ -182,18 +198,11 @@ static int forwarding_on(struct err *e)
 	return rc;
 }
 
-static void count_ours(const struct nlr_link *link, void *arg)
-{
-	char alias[ALIAS_SIZE];
-	uint32_t serial = 0;
-
-	if (slot_name_parse(host.instance, link->name, &serial) &&
-	    strcmp(link->alias, slot_alias(host.instance, serial, alias)) == 0)
-		++*(unsigned *)arg;
-}
-
 static void side_close(struct net_side *h)
 {
+	element_drop_all();
+	forwards_forget();
+	count_close();
 	nft_close(h->nft);
 	nlr_close(h->nl);
 	*h = (struct net_side){.nl = NULL};
@@ -203,7 +212,6 @@ static void side_close(struct net_side *h)
 static void side_undo(struct net_side *h)
 {
 	struct nlr_route claim = claim_route(h);
-	char commands[96];
 	unsigned count = 0;
 
 	if (!h->nl)
@@ -212,11 +220,7 @@ static void side_undo(struct net_side *h)
 		side_close(h);
 		return;
 	}
-	/* Adding first makes the deletion succeed when it is gone already. */
-	(void)snprintf(commands, sizeof(commands),
-		       "add table ip sbxfs-%s\ndelete table ip sbxfs-%s\n", h->instance,
-		       h->instance); /* always fits */
-	if (nft_run(h->nft, commands, NULL, NULL) < 0)
+	if (table_remove(h) < 0)
 		log_warning("net: cannot remove the nftables table sbxfs-%s, ignoring",
 			    h->instance);
 	if (h->pool.total && nlr_route_delete(h->nl, &claim, NULL) < 0)
@@ -238,7 +242,7 @@ int side_probe(struct err *e)
 	return rc;
 }
 
-int side_init(const char *instance, uint32_t *ret_total, struct err *e)
+int side_init(const char *instance, const char *address_pool, uint32_t *ret_total, struct err *e)
 {
 	struct net_side *h = &host;
 	int rc = 0;
@@ -252,10 +256,12 @@ int side_init(const char *instance, uint32_t *ret_total, struct err *e)
 	if (rc == 0)
 		rc = nft_open(&h->nft, e);
 	if (rc == 0)
-		rc = pool_claim(h, e);
+		rc = pool_claim(h, address_pool, e);
 	/* The rules come before forwarding: there is no moment in which all is let through. */
 	if (rc == 0)
-		rc = table_make(h, e);
+		rc = table_make(h, false, e);
+	if (rc == 0)
+		rc = table_read(h, e);
 	if (rc == 0)
 		rc = forwarding_on(e);
 	if (rc < 0)
@@ -299,57 +305,4 @@ void side_unlock(struct net_side *h)
 {
 	(void)h; /* there is one; the parameter keeps it from being used without the lock */
 	(void)pthread_mutex_unlock(&lock);
-}
-
-/* Run "add element", and after it "delete element" if @is_gone: the pair succeeds whether it was there or not. */
-static int element_run(struct net_side *h, const char *link, bool is_gone, struct err *e)
-{
-	AUTO_BUF b = BUF_INIT;
-	int rc = 0;
-
-	buf_addf(&b, "add element ip sbxfs-%s slots { \"%s\" }\n", h->instance, link);
-	if (is_gone)
-		buf_addf(&b, "delete element ip sbxfs-%s slots { \"%s\" }\n", h->instance, link);
-	if (buf_error(&b))
-		return err_set(e, ENOMEM, "no memory for an nftables command");
-	if (nft_run(h->nft, buf_text(&b), NULL, NULL) == 0)
-		return 0;
-	/* `nft flush ruleset` of an administrator takes ours too. */
-	rc = table_make(h, e);
-	return rc < 0 ? rc : nft_run(h->nft, buf_text(&b), NULL, e);
-}
-
-int side_admit(struct net_side *h, const char *link, struct err *e)
-{
-	return element_run(h, link, false, e);
-}
-
-int side_expel(struct net_side *h, const char *link, struct err *e)
-{
-	return element_run(h, link, true, e);
-}
-
-int side_admitted(struct net_side *h, void (*fn)(const char *link, void *arg), void *arg,
-		  struct err *e)
-{
-	AUTO_BUF b = BUF_INIT;
-	char command[64];
-	char *cursor = NULL;
-	int rc = 0;
-
-	(void)snprintf(command, sizeof(command), "list set ip sbxfs-%s slots\n",
-		       h->instance); /* always fits */
-	rc = nft_run(h->nft, command, &b, e);
-	if (rc < 0)
-		return rc;
-	/* The only quoted words of the answer are the elements. */
-	for (char *p = b.data ? strchr(b.data, '"') : NULL; p; p = strchr(p, '"')) {
-		char *name = strtok_r(p + 1, "\"", &cursor);
-
-		if (!name || !cursor)
-			break;
-		fn(name, arg);
-		p = cursor;
-	}
-	return 0;
 }

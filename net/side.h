@@ -5,6 +5,7 @@
 
 #include "base/deadline.h"
 #include "base/err.h"
+#include "net/element.h"
 #include "net/name.h"
 #include "net/pool.h"
 
@@ -26,9 +27,10 @@ int side_probe(struct err *e);
  * side_init() - Claim a block of addresses, make the table, turn on forwarding; a second call begins anew
  *
  * Slots of this instance that are up keep their block and go on working.
- * Return: 0; -EADDRINUSE when every block of the list is in use; another negative errno.
+ * @address_pool: the block, CIDR; "" for the first of a list that is free
+ * Return: 0; -EADDRINUSE when that is in use, or every block of the list; another negative errno.
  */
-int side_init(const char *instance, uint32_t *ret_total, struct err *e);
+int side_init(const char *instance, const char *address_pool, uint32_t *ret_total, struct err *e);
 
 /* Close all; give up table and block if no link of this instance is left. */
 void side_done(void);
@@ -40,6 +42,14 @@ void side_unlock(struct net_side *h);
 /* Let the link of this name take part, or no longer; both may be repeated. */
 int side_admit(struct net_side *h, const char *link, struct err *e);
 int side_expel(struct net_side *h, const char *link, struct err *e);
+
+/**
+ * side_elements() - What a link has in the table's sets and maps from now on, in place of what it had of that kind
+ * @text: as element.h says; kept, so that it comes back when the table has been flushed. side_expel() takes it all away
+ * Return: 0; negative errno, nothing changed.
+ */
+int side_elements(struct net_side *h, const char *link, enum element_kind kind, const char *text,
+		  struct err *e);
 
 /* Call @fn for every link name that was admitted, whether there is such a link or not. */
 int side_admitted(struct net_side *h, void (*fn)(const char *link, void *arg), void *arg,

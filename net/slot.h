@@ -36,6 +36,7 @@ struct slot {
 	char mac[SLOT_MAC_SIZE];         /* the guest's */
 	char netns[64];                  /* how to enter it: a path below /run/netns, or "" */
 	char link[SLOT_NAME_SIZE];       /* host side link, or "" */
+	int netns_id;                    /* counters()' own; 0: not asked for yet */
 	int netns_fd;                    /* -1: none; owned by the slot */
 	int tap_fd;                      /* -1: none; owned by the slot */
 };
@@ -61,11 +62,20 @@ struct slot_driver {
 
 	/**
 	 * init() - Once, before the first up(): the host's own side (tables, forwarding), address pool
-	 * @instance: 4 characters a-z2-7
-	 * Return: 0 and @ret_total, the number of slots; -EIO; -EADDRINUSE no free address pool.
+	 * @instance:     4 characters a-z2-7
+	 * @address_pool: CIDR for the slots' addresses, as pool_parse() takes it; "" for one of the driver's own list. Not
+	 *                heeded while slots of this instance are up, which keep theirs
+	 * Return: 0 and @ret_total, the number of slots; -EIO; -EADDRINUSE no free address pool, or the route that overlaps it in @e.
 	 */
-	int (*init)(const char *instance, uint32_t *ret_total, struct err *e);
+	int (*init)(const char *instance, const char *address_pool, uint32_t *ret_total,
+		    struct err *e);
 	void (*done)(void); /* undo init() when no slot is up; leaves what others use */
+
+	/**
+	 * blocked() - Would rules of other programs on this host drop what guests send? Changes nothing; NULL: they cannot
+	 * @ret: "" or one line: which rules, and the command that lets guests through
+	 */
+	void (*blocked)(char *ret, size_t size);
 
 	/**
 	 * up() - Build slot @index (0..total-1) for sandbox @serial
@@ -107,12 +117,18 @@ struct slot_driver {
 	int (*limit)(const struct slot *s, uint64_t bytes_per_sec, const struct deadline *d,
 		     struct err *e);
 
-	/* Context: does not wait for what up() and down() of others do. Return: 0; -ENOTSUP; -EIO. */
-	int (*counters)(const struct slot *s, struct slot_counters *ret, struct err *e);
+	/**
+	 * counters() - What has gone through it since up() or recycle()
+	 * @s: a copy without descriptors will do; what makes the next question cheaper is remembered in it
+	 * Context: does not wait for what up() and down() of others do.
+	 * Return: 0; -ENODEV it is not there any more; -ENOTSUP; another negative errno.
+	 */
+	int (*counters)(struct slot *s, struct slot_counters *ret, struct err *e);
 
 	/**
 	 * recycle() - Make it as up() left it, for another sandbox: no connection, rule, forward, limit or packet of the one before
 	 * @s: its VM has ended
+	 * It keeps index, serial and names; its descriptors may be others.
 	 * Return: 0, verified; a negative errno: it is good for nothing but down().
 	 */
 	int (*recycle)(struct slot *s, const struct deadline *d, struct err *e);
@@ -123,6 +139,10 @@ struct slot_driver {
 	 * Return: 0 when nothing is left, also when nothing was there; -EBUSY, -EIO: keep the slot as dirty.
 	 */
 	int (*down)(struct slot *s, const struct deadline *d, struct err *e);
+
+	/* down() for @count of them, side by side: @ret_rcs and @ret_errs have what it would have returned of each. NULL: one by one. */
+	void (*down_all)(struct slot *const *s, unsigned count, const struct deadline *d,
+			 int *ret_rcs, struct err *ret_errs);
 
 	/* Is it there, as up() left it? Asked in recovery with @index and @serial set; fills the text and opens the
 	 * descriptors, but for a tap that the VMM still has: it takes one opener, and tap_fd is -1 then. */

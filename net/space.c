@@ -67,7 +67,7 @@ static int visit_run(struct visit *v)
 }
 
 /* TUNSETIFF; makes the tap if there is none in the calling thread's namespace. */
-static int tap_open(int *ret_fd, struct err *e)
+int space_tap_open(int *ret_fd, struct err *e)
 {
 	/* The VMM's own flags: it refuses a tap with others. */
 	struct ifreq req = {.ifr_name = SPACE_TAP, .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -85,6 +85,28 @@ static int tap_open(int *ret_fd, struct err *e)
 	return 0;
 }
 
+int space_tap_remove(int *fd, struct err *e)
+{
+	AUTO_FD own = steal_fd(fd);
+	struct nlr_link link;
+	struct nlr *nl = NULL;
+	int rc = own < 0 ? space_tap_open(&own, e) : 0;
+
+	if (rc < 0)
+		return rc;
+	if (ioctl(own, TUNSETPERSIST, 0UL) < 0)
+		return err_sys(e, errno, "cannot give up " SPACE_TAP);
+	fd_close(steal_fd(&own)); /* the last one takes it along */
+	rc = nlr_open(&nl, e);
+	if (rc < 0)
+		return rc;
+	rc = nlr_link_get(nl, SPACE_TAP, &link, NULL);
+	nlr_close(nl);
+	if (rc == 0)
+		return err_set(e, EBUSY, "another program has " SPACE_TAP " open");
+	return rc == -ENODEV ? 0 : err_set(e, -rc, "cannot see whether " SPACE_TAP " has gone");
+}
+
 static int visit_make(struct visit *v)
 {
 	struct space *s = v->s;
@@ -100,7 +122,7 @@ static int visit_make(struct visit *v)
 	if (rc == 0)
 		rc = setting_write("ipv4/ip_forward", "1", v->e);
 	if (rc == 0)
-		rc = tap_open(&s->tap_fd, v->e);
+		rc = space_tap_open(&s->tap_fd, v->e);
 	if (rc == 0)
 		rc = nlr_open(&s->nl, v->e);
 	return rc < 0 ? rc : nft_open(&s->nft, v->e);
@@ -138,7 +160,7 @@ static int visit_enter(struct visit *v)
 		rc = nlr_link_get(s->nl, SPACE_TAP, &link, v->e);
 	if (rc < 0)
 		return rc;
-	rc = tap_open(&s->tap_fd, v->e);
+	rc = space_tap_open(&s->tap_fd, v->e);
 	return rc == -EBUSY ? 0 : rc;
 }
 

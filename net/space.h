@@ -39,6 +39,17 @@ int space_make(struct space *ret, struct err *e);
  */
 int space_enter(int ns_fd, const char *alias, struct space *ret, struct err *e);
 
+/* In the calling thread's namespace, as in space_run(): open SPACE_TAP, which is made if there is none. -EBUSY: somebody else has it. */
+int space_tap_open(int *ret_fd, struct err *e);
+
+/**
+ * space_tap_remove() - Remove SPACE_TAP with all that hangs on it: queue, filters, offloads, limits, counters
+ * @fd: of it; -1: not open; closed and -1 afterwards
+ * Context: as above; waits for the kernel, some 10 ms.
+ * Return: 0, also when there was none; -EBUSY: somebody else has it.
+ */
+int space_tap_remove(int *fd, struct err *e);
+
 /* Call @fn in a thread that is in the namespace: what it opens there works there, in any thread. Return: what @fn returned; negative errno. */
 int space_run(int ns_fd, int (*fn)(void *arg, struct err *e), void *arg, struct err *e);
 

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "net/driver.h"
+#include "net/egress.h"
 #include "net/pool.h"
 
 enum {
@@ -62,9 +63,11 @@ static int user_probe(char *why, size_t why_size, struct err *e)
 	return 0;
 }
 
-static int user_init(const char *instance, uint32_t *ret_total, struct err *e)
+static int user_init(const char *instance, const char *address_pool, uint32_t *ret_total,
+		     struct err *e)
 {
 	(void)instance;
+	(void)address_pool; /* nothing of it is in the kernel */
 	(void)e;
 	*ret_total = POOL_SLOTS_MAX;
 	return 0;
@@ -120,6 +123,15 @@ static int user_down(struct slot *s, const struct deadline *d, struct err *e)
 	return 0;
 }
 
+/* There is nothing that could be left of the one before: all of it was the VMM's. */
+static int user_recycle(struct slot *s, const struct deadline *d, struct err *e)
+{
+	(void)s;
+	(void)d;
+	(void)e;
+	return 0;
+}
+
 static bool user_alive(struct slot *s)
 {
 	if (s->index >= POOL_SLOTS_MAX)
@@ -153,6 +165,54 @@ static int user_undrain(const struct slot *s, struct err *e)
 	return 0;
 }
 
+static int user_forward(const struct slot *s, const struct forward *list, size_t count,
+			const struct deadline *d, struct err *e)
+{
+	(void)s;
+	(void)list;
+	(void)d;
+	return count ? err_set(e, ENOTSUP, "the VMM of a user network forwards ports itself") : 0;
+}
+
+static int user_limit(const struct slot *s, uint64_t bytes_per_sec, const struct deadline *d,
+		      struct err *e)
+{
+	(void)s;
+	(void)d;
+	return bytes_per_sec
+		       ? err_set(e, ENOTSUP, "a user network has no limit; it takes --net netns")
+		       : 0;
+}
+
+static int user_counters(struct slot *s, struct slot_counters *ret, struct err *e)
+{
+	(void)s;
+	(void)ret;
+	return err_set(e, ENOTSUP, "a user network does not count");
+}
+
+/* The VMM sends whatever the guest says as a process of this host. */
+static int user_egress(const struct slot *s, const struct egress *rules, const struct deadline *d,
+		       struct err *e)
+{
+	(void)s;
+	(void)d;
+	if (rules->allow && rules->count == 0)
+		return 0;
+	return err_set(
+		e, ENOTSUP,
+		"the user network cannot hold a guest to egress rules; it can do policy allow "
+		"without rules, others need a daemon that runs as root with --net netns");
+}
+
+static int user_egress_count(const struct slot *s, struct egress *rules, struct err *e)
+{
+	(void)s;
+	(void)rules; /* nobody counts */
+	(void)e;
+	return 0;
+}
+
 const struct slot_driver slot_user = {
 	.name = "user",
 	.is_user = true,
@@ -162,6 +222,12 @@ const struct slot_driver slot_user = {
 	.up = user_up,
 	.drain = user_drain,
 	.undrain = user_undrain,
+	.forward = user_forward,
+	.limit = user_limit,
+	.counters = user_counters,
+	.egress = user_egress,
+	.egress_count = user_egress_count,
+	.recycle = user_recycle,
 	.down = user_down,
 	.alive = user_alive,
 	.sweep = user_sweep,

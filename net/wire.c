@@ -8,8 +8,8 @@
  * Inside all slots are alike, so that a saved guest can go on in any. The namespace translates: what the host
  * sends to the slot's own address goes to the guest, what the guest sends leaves with the namespace's address
  * of the pair, and is translated once more by the host's table. Nothing else passes the namespace. Strict
- * rp_filter is no obstacle: every packet comes in where its answer would go out. The guest's resolver is not
- * let through when it has a private address, so such a one is not given to the guest either.
+ * rp_filter is no obstacle: every packet comes in where its answer would go out. The namespace itself answers the guest's
+ * pings, and its questions for names (resolve.c).
  *
  * Link managers (NetworkManager, systemd-networkd) must leave sbx* alone; the fixed MACs keep udev from
  * giving its own.
@@ -17,12 +17,12 @@
 #include "net/wire.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "net/driver.h"
+#include "net/egress-netns.h"
 #include "net/nft.h"
 #include "net/nl.h"
 #include "net/setting.h"
@@ -31,11 +31,9 @@
 #define GATEWAY_IP "169.254.0.22"
 
 enum {
-	GUEST_ADDR = (int)0xa9fe0015,   /* GUEST_IP */
-	GATEWAY_ADDR = (int)0xa9fe0016, /* GATEWAY_IP */
+	GUEST_ADDR = (int)0xa9fe0015, /* GUEST_IP */
 	GUEST_PREFIX = 30,
-	PAIR_PREFIX = 31,   /* RFC 3021 */
-	RESOLV_MAX = 65536, /* bytes of resolv.conf that are looked at */
+	PAIR_PREFIX = 31, /* RFC 3021 */
 };
 
 /* Locally administered. The tap's is what a saved guest has as its gateway, so it never changes; the pair's
@@ -60,7 +58,9 @@ const uint8_t wire_inner_mac[MAC_LEN] = {0x02, 0xfc, 0, 0, 0, 2};
 	" ct state established,related accept\n"                                                   \
 	"add rule ip sbxfs pass iifname " SPACE_LINK " oifname " SPACE_TAP                         \
 	" ct status dnat accept\n"                                                                 \
-	"add rule ip sbxfs here iifname " SPACE_TAP " icmp type echo-request accept\n"
+	"add rule ip sbxfs here iifname " SPACE_TAP " icmp type echo-request accept\n"             \
+	"add rule ip sbxfs here iifname " SPACE_TAP " ip saddr " GUEST_IP " udp dport 53 accept\n" \
+	"add rule ip sbxfs here iifname " SPACE_TAP " ip saddr " GUEST_IP " tcp dport 53 accept\n"
 
 /* The same names stand for a slot that is still going: another index and serial is to be tried. */
 static int rc_taken(int rc, struct err *e)
@@ -70,15 +70,6 @@ static int rc_taken(int rc, struct err *e)
 	if (e)
 		e->code = EADDRINUSE;
 	return -EADDRINUSE;
-}
-
-static void resolver_text(char ret[SLOT_ADDR_SIZE])
-{
-	AUTO_BUF b = BUF_INIT;
-
-	/* A host without the file has no resolver, which is what an empty text says. */
-	(void)file_read(AT_FDCWD, "/etc/resolv.conf", RESOLV_MAX, &b, NULL);
-	resolver_find(buf_text(&b), ret);
 }
 
 /* All text about a slot; it follows from index, serial and pool. */
@@ -91,6 +82,7 @@ void wire_describe(const struct net_side *h, struct slot *s)
 		.guest_ip = GUEST_IP,
 		.guest_prefix = GUEST_PREFIX,
 		.gateway = GATEWAY_IP,
+		.dns = GATEWAY_IP,
 		.mac = SLOT_GUEST_MAC,
 		.netns_fd = -1,
 		.tap_fd = -1,
@@ -99,7 +91,6 @@ void wire_describe(const struct net_side *h, struct slot *s)
 	(void)addr_text(pool_guest(&h->pool, s->index), s->agent_addr);
 	(void)slot_name(h->instance, s->serial, s->link);
 	(void)snprintf(s->netns, sizeof(s->netns), NETNS_DIR "/%s", s->link); /* always fits */
-	resolver_text(s->dns);
 }
 
 /* The host's end of the pair: no IPv6, the address, up, the route to the guest. */
@@ -128,25 +119,31 @@ static int outer_set(struct net_side *h, const struct slot *s, struct err *e)
 	return rc < 0 ? rc : nlr_route_add(h->nl, &route, e);
 }
 
-/* Both links inside, the guest as a neighbour that need not be asked for, the way out. */
+int wire_tap_up(const struct net_side *h, const struct slot *s, struct nlr *in, struct err *e)
+{
+	struct nlr_link tap = {.index = 0};
+	char alias[ALIAS_SIZE];
+	int rc = nlr_link_get(in, SPACE_TAP, &tap, e);
+
+	(void)slot_alias(h->instance, s->serial, alias);
+	if (rc == 0)
+		rc = nlr_addr_add(in, tap.index, WIRE_GATEWAY, GUEST_PREFIX, e);
+	if (rc == 0)
+		rc = nlr_link_up(in, tap.index, alias, tap_mac, e);
+	/* The guest need not be asked for. */
+	return rc < 0 ? rc : nlr_neigh_add(in, tap.index, (uint32_t)GUEST_ADDR, guest_mac, e);
+}
+
+/* The namespace's end of the pair, and the way out. */
 static int inner_set(const struct net_side *h, const struct slot *s, const struct space *in,
 		     struct err *e)
 {
 	struct nlr_route out = {.gateway = pool_outer(&h->pool, s->index)};
-	struct nlr_link tap = {.index = 0};
 	struct nlr_link link = {.index = 0};
 	char alias[ALIAS_SIZE];
-	int rc = nlr_link_get(in->nl, SPACE_TAP, &tap, e);
+	int rc = nlr_link_get(in->nl, SPACE_LINK, &link, e);
 
 	(void)slot_alias(h->instance, s->serial, alias);
-	if (rc == 0)
-		rc = nlr_link_get(in->nl, SPACE_LINK, &link, e);
-	if (rc == 0)
-		rc = nlr_addr_add(in->nl, tap.index, (uint32_t)GATEWAY_ADDR, GUEST_PREFIX, e);
-	if (rc == 0)
-		rc = nlr_link_up(in->nl, tap.index, alias, tap_mac, e);
-	if (rc == 0)
-		rc = nlr_neigh_add(in->nl, tap.index, (uint32_t)GUEST_ADDR, guest_mac, e);
 	if (rc == 0)
 		rc = nlr_addr_add(in->nl, link.index, pool_inner(&h->pool, s->index), PAIR_PREFIX,
 				  e);
@@ -156,6 +153,28 @@ static int inner_set(const struct net_side *h, const struct slot *s, const struc
 	return rc < 0 ? rc : nlr_route_add(in->nl, &out, e);
 }
 
+static int check_link(struct nlr *nl, const char *name, const char *alias, struct err *e)
+{
+	struct nlr_link link = {.index = 0};
+	int rc = nlr_link_get(nl, name, &link, e);
+
+	if (rc == 0 && (!link.is_up || strcmp(link.alias, alias) != 0))
+		rc = err_set(e, ENODEV, "the link %s is down, or another", name);
+	return rc;
+}
+
+int wire_check(struct net_side *h, const struct slot *s, struct nlr *in, struct err *e)
+{
+	char alias[ALIAS_SIZE];
+	int rc;
+
+	(void)slot_alias(h->instance, s->serial, alias);
+	rc = check_link(in, SPACE_TAP, alias, e);
+	if (rc == 0)
+		rc = check_link(in, SPACE_LINK, alias, e);
+	return rc < 0 ? rc : check_link(h->nl, s->link, alias, e);
+}
+
 static int inner_table(const struct net_side *h, const struct slot *s, const struct space *in,
 		       struct err *e)
 {
@@ -163,6 +182,7 @@ static int inner_table(const struct net_side *h, const struct slot *s, const str
 	AUTO_BUF b = BUF_INIT;
 
 	buf_addf(&b, SPACE_TABLE, s->host_ip, addr_text(pool_inner(&h->pool, s->index), inner));
+	egress_netns_begin(h, &b);
 	if (buf_error(&b))
 		return err_set(e, ENOMEM, "no memory for the nftables commands");
 	return nft_run(in->nft, buf_text(&b), NULL, e);
@@ -181,7 +201,9 @@ int wire_up(struct net_side *h, struct slot *s, const struct space *in, bool *re
 		rc = outer_set(h, s, e);
 	if (rc < 0)
 		return rc_taken(rc, e);
-	rc = inner_set(h, s, in, e);
+	rc = wire_tap_up(h, s, in->nl, e);
+	if (rc == 0)
+		rc = inner_set(h, s, in, e);
 	if (rc == 0)
 		rc = inner_table(h, s, in, e);
 	if (rc == 0)

@@ -10,6 +10,9 @@
 #include "net/slot.h"
 #include "net/space.h"
 
+/* What every guest has as its gateway and its resolver: 169.254.0.22. */
+#define WIRE_GATEWAY UINT32_C(0xa9fe0016)
+
 /* Fill all text of @s from its index and serial; its descriptors become -1. */
 void wire_describe(const struct net_side *h, struct slot *s);
 
@@ -22,6 +25,12 @@ void wire_describe(const struct net_side *h, struct slot *s);
  */
 int wire_up(struct net_side *h, struct slot *s, const struct space *in, bool *ret_has_link,
 	    struct err *e);
+
+/* A new tap inside becomes what guests expect: address, alias, hardware address, up, and the guest as a neighbour. */
+int wire_tap_up(const struct net_side *h, const struct slot *s, struct nlr *in, struct err *e);
+
+/* Are all its links there, up and its own? Return: 0; -ENODEV. */
+int wire_check(struct net_side *h, const struct slot *s, struct nlr *in, struct err *e);
 
 extern const unsigned char wire_outer_mac[], wire_inner_mac[]; /* MAC_LEN bytes each */
 

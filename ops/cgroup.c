@@ -68,15 +68,27 @@ static int find_own(char *path, size_t size)
 }
 
 /* Empty ones are nobody's; in others an earlier daemon's VMM still runs, and its sandbox's own teardown removes it. */
-static void remove_empty(void)
+int cgroup_sweep(bool (*wanted)(uint32_t serial, void *arg))
 {
-	AUTO_DIR dir = opendir(base);
+	AUTO_DIR dir = base[0] ? opendir(base) : NULL;
 	const struct dirent *entry;
+	uint64_t serial;
+	int removed = 0;
 
 	while (dir &&
 	       (entry = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a stream of our own */
-		if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9')
-			(void)unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR); /* EBUSY: in use */
+		if (parse_u64(entry->d_name, 0, UINT32_MAX, &serial) == 0 &&
+		    !wanted((uint32_t)serial, NULL))
+			/* EBUSY: in use */
+			removed += unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) == 0;
+	return removed;
+}
+
+static bool none_wanted(uint32_t serial, void *arg)
+{
+	(void)serial;
+	(void)arg;
+	return false;
 }
 
 void cgroup_init(const char *instance)
@@ -92,7 +104,7 @@ void cgroup_init(const char *instance)
 		base[0] = '\0';
 		return;
 	}
-	remove_empty();
+	(void)cgroup_sweep(none_wanted);
 }
 
 void cgroup_done(void)

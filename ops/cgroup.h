@@ -7,6 +7,7 @@
 #ifndef SBXFS_OPS_CGROUP_H
 #define SBXFS_OPS_CGROUP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,9 @@ void cgroup_done(void);
  * @path: its directory; "" when there can be none
  */
 void cgroup_add(uint32_t serial, char path[CGROUP_PATH_SIZE]);
+
+/* Remove the empty ones of serials that are not wanted. Return: their number. */
+int cgroup_sweep(bool (*wanted)(uint32_t serial, void *arg));
 
 /* Remove it once its processes have ended. Return: 0, also when there is none; -EBUSY something runs in it. */
 int cgroup_remove(uint32_t serial, struct err *e);

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "net/egress.h"
 #include "ops/restart.h"
 #include "vm/vm.h"
 
@@ -161,6 +162,16 @@ static int check_health_retries(const char *value, struct err *e)
 	return check_number("health_retries", value, 1, 1000, e);
 }
 
+static int check_egress(const char *value, struct err *e)
+{
+	struct egress rules;
+	int r = egress_parse(value, &rules, e);
+
+	if (r == 0)
+		egress_done(&rules);
+	return r;
+}
+
 /* clang-format off */
 const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_TEMPLATE]  = { "template",  "default", "what it is made from; pinned at the first start", check_template, true },
@@ -184,6 +195,7 @@ const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_HEALTH_INTERVAL_SEC] = { "health_interval_sec", "30", "between two looks at its health; 0: none", check_health_interval, false },
 	[CONFIG_HEALTH_RETRIES] = { "health_retries", "3", "failures in a row that make it unhealthy",  check_health_retries, false },
 	[CONFIG_WARM]      = { "warm",      "auto",    "no: the first start boots, also where its template has a memory to go on from", check_warm, false },
+	[CONFIG_EGRESS]    = { "egress",    "policy allow", "what the guest may send to: rules, a ; between two; see net/egress", check_egress, false },
 };
 /* clang-format on */
 

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "ops/settings.h"
 
 static bool wanted(const char *want, const char *name)
 {
@@ -116,8 +117,20 @@ static int choose_volume(const struct host_options *o, struct err *e)
 				: r;
 }
 
+/* What was taken is told first, then what could not be. */
+static void tell_net(const char *refusal)
+{
+	size_t len = strlen(host.net_why);
+
+	if (refusal[0])
+		(void)snprintf(host.net_why + len, sizeof(host.net_why) - len, "; %s", refusal);
+	if (host.net->blocked)
+		host.net->blocked(host.net_blocked, sizeof(host.net_blocked));
+}
+
 static int choose_net(const struct host_options *o, struct err *e)
 {
+	char refusal[280] = "";
 	bool known = false;
 	int r = 0;
 
@@ -128,11 +141,13 @@ static int choose_net(const struct host_options *o, struct err *e)
 			continue;
 		known = true;
 		if (n->probe(host.net_why, sizeof(host.net_why), e) == 0 &&
-		    n->init(host.instance, &host.slots_total, e) == 0) {
+		    n->init(host.instance, settings.address_pool, &host.slots_total, e) == 0) {
 			host.net = n;
+			tell_net(refusal);
 			continue;
 		}
 		(void)snprintf(host.net_why, sizeof(host.net_why), "%.250s", e->text);
+		(void)snprintf(refusal, sizeof(refusal), "%s: no: %.250s", n->name, e->text);
 		r = refused("net", o->net, n->name, e);
 	}
 	return r == 0 && !known ? err_set(e, EINVAL, "there is no network driver %s", o->net) : r;
@@ -161,6 +176,8 @@ int drivers_choose(const struct host_options *o, struct err *e)
 	log_info("vmm: %s", host.vm_why);
 	log_info("storage: %s: %s", host.volume ? host.volume->name : "none", host.volume_why);
 	log_info("network: %s: %s", host.net ? host.net->name : "none", host.net_why);
+	if (host.net_blocked[0])
+		log_warning("network: %s", host.net_blocked);
 	return 0;
 }
 

@@ -64,6 +64,7 @@ static void add_number(struct buf *b, bool json, const char *key, uint64_t value
 
 static void add_promises(struct buf *b, bool json, const struct sums *sums)
 {
+	struct slots_counts slots;
 	struct room_space space;
 
 	(void)room_space(&space); /* 0 when it cannot be told */
@@ -71,13 +72,17 @@ static void add_promises(struct buf *b, bool json, const struct sums *sums)
 	add_number(b, json, "memory_total", host.memory_total_mib << 20);
 	add_number(b, json, "memory_reserve", host.memory_reserve_mib << 20);
 	add_number(b, json, "vcpus_promised", sums->vcpus);
-	add_number(b, json, "slots_used", slots_used());
-	add_number(b, json, "slots_total", slots_total());
+	slots_count(&slots);
+	add_number(b, json, "slots_used", slots.used);
+	add_number(b, json, "slots_total", slots.total);
 	add_number(b, json, "pool_ready", pool_count());
 	add_number(b, json, "disk_promised", room_promised_bytes());
 	add_number(b, json, "disk_total", space.total);
 	add_number(b, json, "disk_free", space.free);
 	add_number(b, json, "disk_reserve", space.reserve);
+	add_number(b, json, "slots_ready", slots.ready);
+	add_number(b, json, "slots_dirty", slots.dirty);
+	add(b, json, "network_blocked", host.net_blocked);
 }
 
 static void render(struct buf *b, bool json)

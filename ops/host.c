@@ -33,6 +33,7 @@
 #include "ops/serial.h"
 #include "ops/settings.h"
 #include "ops/slots.h"
+#include "ops/sweep.h"
 #include "ops/template.h"
 #include "ops/warm.h"
 #include "ops/watch.h"
@@ -269,45 +270,6 @@ static int state_open(struct err *e)
 	return r == 0 ? run_dir_make(e) : r;
 }
 
-static bool serial_wanted(uint32_t serial, void *arg)
-{
-	struct sbx *s = registry_find_made_as(serial);
-
-	(void)arg;
-	sbx_put(s);
-	return s != NULL;
-}
-
-/* One whose journal was damaged does not know its slot: what is left of that is nobody's too. */
-static bool slot_wanted(uint32_t serial, void *arg)
-{
-	struct sbx *s = registry_find_made_as(serial);
-	bool wanted = s && s->slot.index != UINT32_MAX;
-
-	(void)arg;
-	sbx_put(s);
-	return wanted;
-}
-
-/* What bears our names and has no record: the record goes last, so it is nobody's. */
-static void sweep(void)
-{
-	struct err e = {0};
-	int n;
-
-	if (host.net) {
-		n = host.net->sweep(host.instance, slot_wanted, NULL, &e);
-		if (n != 0)
-			log_warning("network left without an owner: %s",
-				    n < 0 ? e.text : "removed");
-	}
-	if (host.volume) {
-		n = host.volume->sweep(host.instance, serial_wanted, NULL, &e);
-		if (n != 0)
-			log_warning("disks left without an owner: %s", n < 0 ? e.text : "removed");
-	}
-}
-
 int host_init(const struct host_options *o, struct err *e)
 {
 	uint64_t first_event = 1;
@@ -336,8 +298,10 @@ int host_init(const struct host_options *o, struct err *e)
 		r = registry_load(e);
 	if (r < 0)
 		return r;
-	sweep();
-	r = watch_init(e);
+	sweep_at_start();
+	r = slots_start(e);
+	if (r == 0)
+		r = watch_init(e);
 	if (r == 0)
 		r = room_init(e);
 	if (r == 0) {
@@ -415,6 +379,7 @@ void host_done(void)
 	room_done();
 	watch_done();
 	cgroup_done();
+	slots_stop();
 	if (host.net)
 		host.net->done();
 	if (host.run_dir[0] && rmdir(host.run_dir) < 0 && errno != ENOTEMPTY && errno != ENOENT)

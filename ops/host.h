@@ -37,7 +37,9 @@ struct host {
 	const struct volume_driver *volume;
 	char volume_why[256];
 	const struct slot_driver *net;
-	char net_why[256];
+	char net_why[512];
+	char net_blocked
+		[512]; /* what other programs' rules do to guests, and what helps; "": nothing */
 	uint32_t slots_total;
 	uint64_t memory_total_mib, memory_reserve_mib; /* of the host; of it, for the host itself */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ops/journal.c - the journal's line: "level=4 slot=7 pid=123 start=456 boot=ID [resumed=DIR:BYTES:NS] [pausing] sum=HEX" */
+/* ops/journal.c - the journal's line: "level=4 slot=7 pid=123 start=456 boot=ID [as=SERIAL] [net=SERIAL] [resumed=DIR:BYTES:NS] [pausing] sum=HEX" */
 #include "ops/journal.h"
 
 #include <errno.h>
@@ -51,13 +51,14 @@ static void get_resumed(const char *line, struct journal *ret)
 		ret->resumed_dir[0] = '\0';
 }
 
-static void get_made_as(const char *line, struct journal *ret)
+/* The number behind " KEY="; 0: it is not there. */
+static uint32_t get_serial(const char *line, const char *key)
 {
-	const char *at = strstr(line, " as=");
+	const char *at = strstr(line, key);
+	uint32_t serial = 0;
 
 	/* NOLINTNEXTLINE(cert-err34-c): the sum tells whether this is the number that was written */
-	if (at && sscanf(at, " as=%" SCNu32, &ret->made_as) != 1)
-		ret->made_as = 0;
+	return at && sscanf(at + strlen(key), "%" SCNu32, &serial) == 1 ? serial : 0;
 }
 
 int journal_write(const struct sbx *s, struct err *e)
@@ -76,6 +77,9 @@ int journal_write(const struct sbx *s, struct err *e)
 		       s->slot.index, (int)s->vm_id.pid, s->vm_id.start, boot_id);
 	if (s->made_as != s->serial)
 		len += snprintf(line + len, sizeof(line) - (size_t)len, " as=%" PRIu32, s->made_as);
+	if (s->slot.index != UINT32_MAX)
+		len += snprintf(line + len, sizeof(line) - (size_t)len, " net=%" PRIu32,
+				s->slot.serial);
 	if (s->resumed)
 		len += put_resumed(s, line + len, sizeof(line) - (size_t)len);
 	if (s->pausing)
@@ -116,7 +120,8 @@ int journal_read(const struct sbx *s, struct journal *ret, struct err *e)
 		   &ret->level, &ret->slot, &ret->vm.pid, &ret->vm.start, boot) != 5)
 		return err_set(e, EBADMSG, "its journal has another form");
 	/* NOLINTEND(cert-err34-c) */
-	get_made_as(buf_text(&b), ret);
+	ret->made_as = get_serial(buf_text(&b), " as=");
+	ret->net = get_serial(buf_text(&b), " net=");
 	get_resumed(buf_text(&b), ret);
 	ret->pausing = strstr(buf_text(&b), " pausing sum=") != NULL;
 	ret->same_boot = strcmp(boot, boot_id) == 0;

@@ -14,7 +14,9 @@
 
 struct journal {
 	unsigned level;
-	uint32_t slot;     /* index; UINT32_MAX: none */
+	uint32_t slot; /* index; UINT32_MAX: none */
+	uint32_t
+		net; /* serial of the slot; 0: made_as, or the sandbox's own, as journals of old have it */
 	uint32_t made_as;  /* serial in the names of what is held; 0: its own */
 	struct proc_id vm; /* pid 0: none, or not known yet */
 	bool resumed; /* the saved memory that the record names has gone on: until the record names none its disk may have changed */

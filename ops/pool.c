@@ -22,6 +22,7 @@
 #include "ops/record.h"
 #include "ops/registry.h"
 #include "ops/settings.h"
+#include "ops/slots.h"
 #include "ops/steps-private.h"
 #include "ops/warm-private.h"
 #include "vm/vm.h"
@@ -244,8 +245,7 @@ static void swap_over(struct sbx *s, struct sbx *from)
 	pthread_mutex_unlock(&s->lock);
 	from->level = LEVEL_DEFINED;
 	from->vm_id = (struct proc_id){0};
-	from->slot = (struct slot){
-		.index = UINT32_MAX, .serial = from->serial, .netns_fd = -1, .tap_fd = -1};
+	slots_none(&from->slot);
 	step_show_slot(s);
 	step_show_vm(s);
 }
@@ -258,7 +258,7 @@ static void data_take(struct sbx *s, const struct sbx *from)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static int hand_over(struct sbx *s, struct sbx *from, struct err *e)
+static int hand_over(struct sbx *s, struct sbx *from, const struct deadline *d, struct err *e)
 {
 	int r = fault_point("pool-take", NULL, e);
 
@@ -282,10 +282,10 @@ static int hand_over(struct sbx *s, struct sbx *from, struct err *e)
 		log_info(
 			"the journal of what was ready cannot be written, ignoring: it is removed");
 	admit_drop(from);
-	return r;
+	return r < 0 ? r : step_apply_network(s, d, e);
 }
 
-int pool_take(struct sbx *s, struct err *e)
+int pool_take(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct sbx *from = NULL;
 	struct err why = {0};
@@ -302,7 +302,7 @@ int pool_take(struct sbx *s, struct err *e)
 	}
 	if (!from)
 		return -ENOENT;
-	r = hand_over(s, from, e);
+	r = hand_over(s, from, d, e);
 	if (lifecycle_destroy_later(from, &why) < 0)
 		log_warning("%s, ignoring: the next start removes what is left", why.text);
 	sbx_put(from);

@@ -5,7 +5,7 @@
  * slot and VMM, the guest loaded and its vCPUs never let on. Its record says that it is gone, so that what a crash leaves of it is removed.
  * A first start that could go on from the version's memory takes one over: data and console are given the sandbox's own
  * directory by a rename, and one write of the sandbox's journal says what it has now and under which serial that was made
- * (s->made_as). That write is where it changes hands: before it everything is the hidden one's, after it the hidden one is a name
+ * (s->made_as; the slot has a serial of its own). That write is where it changes hands: before it everything is the hidden one's, after it the hidden one is a name
  * on disk and no more. Names in the kernel stay as they were made until the sandbox goes down to its data.
  *
  * They are made behind a start, by the thread of warm.c, for the version that was started last, and give way to whoever lacks
@@ -29,7 +29,7 @@ struct template_version;
  * On success it is at LEVEL_VM with that memory (s->memory, s->warm): steps_up() lets it go on.
  * Return: 0; -ENOENT there is none; else it may hold something: steps_down() to LEVEL_DEFINED.
  */
-int pool_take(struct sbx *s, struct err *e);
+int pool_take(struct sbx *s, const struct deadline *d, struct err *e);
 
 /* Should there be more of this version? */
 bool pool_lacks(const struct template_version *v);

@@ -44,6 +44,26 @@ static void quarantine(struct sbx *s, const struct err *e)
 		  host.state_dir, s->serial, e->text, s->name);
 }
 
+/* A slot is given back before the journal says so, and may be another's then: nobody has one who has no VM. */
+static void load_slot(struct sbx *s, const struct journal *j)
+{
+	uint32_t serial = j->net ? j->net : s->made_as;
+	int r;
+
+	if (s->level <= LEVEL_NETWORK || j->slot == UINT32_MAX)
+		return;
+	r = slots_take_this(j->slot, serial);
+	if (r == -EBUSY) {
+		log_warning("serial %" PRIu32 ": its network slot %" PRIu32
+			    " is taken or no more, ignoring: it is removed",
+			    s->serial, j->slot);
+		return;
+	}
+	/* Two claim the same when one has taken it over from the other: settle_taken(). */
+	s->slot.index = j->slot;
+	s->slot.serial = serial;
+}
+
 /* What the journal says was held. */
 static void load_journal(struct sbx *s)
 {
@@ -57,15 +77,11 @@ static void load_journal(struct sbx *s)
 	s->level = j.level < LEVEL_DEFINED ? LEVEL_DEFINED : j.level;
 	if (s->level > LEVEL_RUNNING)
 		s->level = LEVEL_RUNNING;
-	s->slot.index = j.slot;
 	if (j.made_as && s->level > LEVEL_DATA)
 		s->made_as = j.made_as;
 	if (j.same_boot)
 		s->vm_id = j.vm;
-	if (j.slot != UINT32_MAX && slots_take_this(j.slot) < 0)
-		log_warning("serial %" PRIu32 ": its network slot %" PRIu32
-			    " is taken or no more, ignoring",
-			    s->serial, j.slot);
+	load_slot(s, &j);
 	if (s->level > LEVEL_DATA && !j.same_boot)
 		s->was_frozen = false;
 	s->resumed = j.resumed && s->memory.dir[0] &&
@@ -170,7 +186,7 @@ static void settle_taken(const struct sbx *s)
 		return;
 	if (from->hidden || from->gone) {
 		from->level = LEVEL_DEFINED;
-		from->slot.index = UINT32_MAX;
+		slots_none(&from->slot);
 		from->vm_id = (struct proc_id){0};
 	}
 	sbx_put(from);

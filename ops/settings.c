@@ -5,17 +5,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/parse.h"
+#include "net/pool.h"
 
 enum {
 	SETTINGS_MAX_BYTES = 1 << 20, /* of the file */
 };
 
-struct settings settings = {.memory_overcommit_pct = 100, .warm = SETTING_AUTO};
+struct settings settings = {.memory_overcommit_pct = 100, .warm = SETTING_AUTO, .slots_ready = 2};
 
 static const char *const switch_words[] = {
 	[SETTING_NO] = "no", [SETTING_AUTO] = "auto", [SETTING_AUTO + 1] = NULL};
@@ -25,6 +27,13 @@ static const char *const shutdown_words[] = {[SHUTDOWN_STOP] = "stop",
 					     [SHUTDOWN_LEAVE] = "leave",
 					     [SHUTDOWN_LEAVE + 1] = NULL};
 
+static bool is_address_pool(const char *text)
+{
+	struct addr_range range;
+
+	return !text[0] || pool_parse(text, &range) == 0;
+}
+
 /* clang-format off */
 static const struct row {
 	const char *name;
@@ -32,19 +41,26 @@ static const struct row {
 	uint64_t min, max;
 	const char *what; /* for a message: it is … */
 	const char *const *words; /* in the place of numbers: of 0, 1, …; NULL-terminated */
+	char *text; /* in the place of a number: @max bytes with the NUL */
+	bool (*is_good)(const char *text);
 } rows[] = {
+	{ "address_pool",      NULL, 0, sizeof(settings.address_pool),
+	  "an IPv4 range for guests such as 10.90.0.0/20, with a prefix of 16 to 28, or nothing", NULL,
+	  settings.address_pool, is_address_pool },
 	{ "disk_overcommit",   &settings.disk_overcommit_pct,   0, 1000000,
-	  "percent of the file system, 0 to 1000000, 0 to go by its size", NULL },
+	  "percent of the file system, 0 to 1000000, 0 to go by its size", NULL, NULL, NULL },
 	{ "disk_reserve_mb",   &settings.disk_reserve_mb,       0, UINT32_MAX,
-	  "MiB, 0 to 4294967295, 0 to go by the size of the file system", NULL },
+	  "MiB, 0 to 4294967295, 0 to go by the size of the file system", NULL, NULL, NULL },
 	{ "memory_overcommit", &settings.memory_overcommit_pct, 1, 10000,
-	  "percent of the host's memory, 1 to 10000", NULL },
+	  "percent of the host's memory, 1 to 10000", NULL, NULL, NULL },
 	{ "on_shutdown",       &settings.on_shutdown,           0, 0,
-	  "stop, pause or leave", shutdown_words },
+	  "stop, pause or leave", shutdown_words, NULL, NULL },
 	{ "pool",              &settings.pool,                  0, 1000,
-	  "a number of sandboxes, 0 to 1000", NULL },
+	  "a number of sandboxes, 0 to 1000", NULL, NULL, NULL },
+	{ "slots_ready",       &settings.slots_ready,           0, 1000,
+	  "a number of network slots, 0 to 1000", NULL, NULL, NULL },
 	{ "warm",              &settings.warm,                  0, 0,
-	  "auto or no", switch_words },
+	  "auto or no", switch_words, NULL, NULL },
 };
 /* clang-format on */
 
@@ -70,6 +86,12 @@ static char *trim(char *text)
 
 static int parse_value(const struct row *row, const char *value)
 {
+	if (row->text) {
+		if (strlen(value) >= row->max || !row->is_good(value))
+			return -EINVAL;
+		(void)snprintf(row->text, row->max, "%s", value); /* fits */
+		return 0;
+	}
 	if (!row->words)
 		return parse_u64(value, row->min, row->max, row->value);
 	for (uint64_t i = 0; row->words[i]; i++) {

@@ -29,6 +29,9 @@ struct settings {
 		warm; /* SETTING_NO: no memory image is made or used for warm starts; SETTING_AUTO */
 	uint64_t on_shutdown; /* SHUTDOWN_… */
 	uint64_t pool; /* sandboxes of the version started last that are kept ready; 0: none */
+	uint64_t slots_ready; /* network slots that are kept ready; 0: none */
+	char address_pool
+		[32]; /* CIDR from which slots have their addresses; "": the first of a list that is free */
 };
 
 extern struct settings settings; /* filled before there are threads */

@@ -20,4 +20,12 @@ int disk_up(struct sbx *s, const struct deadline *d, struct err *e);
 int disk_down(struct sbx *s, const struct deadline *d, struct err *e);
 int disk_adopt(struct sbx *s, const struct deadline *d, struct err *e);
 
+/* steps-network.c */
+int network_up(struct sbx *s, const struct deadline *d, struct err *e);
+int network_down(struct sbx *s, const struct deadline *d, struct err *e);
+int network_adopt(struct sbx *s, const struct deadline *d, struct err *e);
+
+/* Have its slot do what its settings say, unless it is hidden. Return: as net_apply(). */
+int step_apply_network(struct sbx *s, const struct deadline *d, struct err *e);
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ops/steps.c - the table of steps: record, data, disk, network, vm, agent */
+/* ops/steps.c - the table of steps: record, data, disk, network, vm, agent; and those that are not in a file of their own */
 #include "ops/steps.h"
 
 #include <errno.h>
@@ -24,7 +24,6 @@
 #include "ops/ready.h"
 #include "ops/record.h"
 #include "ops/room.h"
-#include "ops/slots.h"
 #include "ops/steps-private.h"
 #include "ops/template.h"
 #include "ops/vmm.h"
@@ -33,10 +32,6 @@
 
 /* In its directory: what its VMM may write files to. */
 #define SAVE_DIR "vmm"
-
-enum {
-	SLOT_TRIES = 16, /* indexes that may prove to be still in the kernel's hands */
-};
 
 int sbx_load_version(struct sbx *s, struct err *e)
 {
@@ -88,74 +83,6 @@ static int record_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	(void)d;
 	return sbx_load_version(s, e);
-}
-
-void step_show_slot(struct sbx *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->shown = s->slot;
-	s->shown.netns_fd = -1;
-	s->shown.tap_fd = -1;
-	pthread_mutex_unlock(&s->lock);
-}
-
-static void slot_clear(struct sbx *s)
-{
-	s->slot = (struct slot){
-		.index = UINT32_MAX, .serial = s->made_as, .netns_fd = -1, .tap_fd = -1};
-	step_show_slot(s);
-}
-
-static int network_up(struct sbx *s, const struct deadline *d, struct err *e)
-{
-	uint32_t index;
-	int r = -EADDRINUSE;
-
-	for (int tries = 0; tries < SLOT_TRIES && r == -EADDRINUSE; tries++) {
-		r = slots_take(&index, e);
-		if (r < 0)
-			return r;
-		s->slot.index = index;
-		r = journal_write(s, e);
-		if (r == 0)
-			r = host.net->up(index, s->made_as, d, &s->slot, e);
-		if (r == -EADDRINUSE) {
-			slots_put(index);
-			slot_clear(s);
-		}
-	}
-	if (r == 0)
-		step_show_slot(s);
-	return r;
-}
-
-static int network_down(struct sbx *s, const struct deadline *d, struct err *e)
-{
-	uint32_t index = s->slot.index;
-	int r;
-
-	if (index == UINT32_MAX)
-		return 0;
-	r = step_check_driver(host.net, host.net_why, e);
-	if (r < 0)
-		return r;
-	s->slot.serial = s->made_as;
-	r = host.net->down(&s->slot, d, e);
-	if (r < 0)
-		return r;
-	slots_put(index);
-	slot_clear(s);
-	return 0;
-}
-
-static int network_adopt(struct sbx *s, const struct deadline *d, struct err *e)
-{
-	(void)d;
-	s->slot.serial = s->made_as;
-	if (s->slot.index == UINT32_MAX || !host.net->alive(&s->slot))
-		return err_set(e, ENODEV, "its network slot is not there any more");
-	step_show_slot(s);
-	return 0;
 }
 
 /* Where the VMM's sockets are. Return: length of the path; short, because socket names are. */

@@ -10,6 +10,7 @@
 #include "ops/nested.h"
 #include "ops/registry.h"
 #include "ops/settings.h"
+#include "ops/sweep.h"
 #include "ops/verbs-private.h"
 
 /* Quote a word so that words_split() gives it back. */
@@ -76,6 +77,11 @@ int run_stop_all(struct verb_call *c, struct err *e)
 {
 	(void)c;
 	return nested_all("stop", IN(SBX_RUNNING) | IN(SBX_FROZEN), 0, e);
+}
+
+int run_prune(struct verb_call *c, struct err *e)
+{
+	return sweep_now(c->out, e);
 }
 
 int run_shutdown(struct verb_call *c, struct err *e)

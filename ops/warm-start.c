@@ -166,7 +166,7 @@ static int go_loaded(struct sbx *s, const struct deadline *d, struct err *e)
 static int go_ready(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct err undo = {0};
-	int r = pool_take(s, e);
+	int r = pool_take(s, d, e);
 
 	if (r == -ENOENT)
 		return r;

@@ -46,11 +46,14 @@ void ch_manifest(struct manifest *m, const struct vm_spec *spec)
 int ch_check_saved(const struct vm_spec *spec, struct err *e)
 {
 	struct manifest saved, here;
+	struct vm_spec full = *spec;
 	int r = manifest_read(spec->saved->dir_fd, MANIFEST_NAME, &saved, e);
 
 	if (r < 0)
 		return r;
-	ch_manifest(&here, spec);
+	if (!full.name) /* nothing of what it will be connected to is there yet: it is as ever */
+		full.disk = "-";
+	ch_manifest(&here, &full);
 	r = manifest_compare(&saved, &here, e);
 	return r < 0 ? r : manifest_check_files(&saved, spec->saved->dir_fd, e);
 }

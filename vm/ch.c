@@ -420,6 +420,17 @@ static int ch_open(const struct proc_id *id, const char *run_dir, const struct d
 	return 0;
 }
 
+static int ch_forward(struct vm *vm, const struct vm_forward *list, size_t count,
+		      const struct deadline *d, struct err *e)
+{
+	(void)vm;
+	(void)list;
+	(void)count;
+	(void)d;
+	return err_set(e, ENOTSUP,
+		       NAME " has no network of its own whose ports could be forwarded");
+}
+
 const struct vm_driver ch_driver = {
 	.name = NAME,
 	.keeps_dirs = true,
@@ -432,6 +443,7 @@ const struct vm_driver ch_driver = {
 	.save = ch_save,
 	.check_saved = ch_check_saved,
 	.balloon = ch_balloon,
+	.forward = ch_forward,
 	.said = ch_said,
 	.disk_stopped = ch_disk_stopped,
 	.kill = ch_kill,

@@ -79,6 +79,13 @@ int qemu_check_saved(const struct vm_spec *spec, struct err *e);
 int qemu_balloon(struct vm *vm, uint64_t keep_mib, const struct deadline *d, uint64_t *ret_mib,
 		 struct err *e);
 
+/* vm/qemu-forward.c: the driver's forward(). */
+int qemu_forward(struct vm *vm, const struct vm_forward *list, size_t count,
+		 const struct deadline *d, struct err *e);
+
+/* Take what `info usernet` of QEMU says apart. Return: number of forwards, and @ret up to @max of them. */
+size_t qemu_forward_parse(const char *text, struct vm_forward *ret, size_t max);
+
 /* Files of saved memory, and the words for manifest.memory. */
 #define QEMU_SAVED_STATE                                                                           \
 	"state" /* QEMU's own stream: devices, and memory too where it is QEMU_MEMORY_STREAM */

@@ -288,6 +288,7 @@ const struct vm_driver qemu_driver = {
 	.save = qemu_save,
 	.check_saved = qemu_check_saved,
 	.balloon = qemu_balloon,
+	.forward = qemu_forward,
 	.said = qemu_said,
 	.disk_stopped = qemu_disk_stopped,
 	.kill = qemu_kill,

@@ -9,6 +9,7 @@
 #define SBXFS_VM_VM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/deadline.h"
@@ -50,6 +51,13 @@ enum vm_memory {
 	VM_MEMORY_OWN, /* a copy of its own: it can be saved again cheaply, and gives back what its guest frees */
 	VM_MEMORY_SHARED, /* the saved file itself, mapped privately: pages come as they are touched, the file never changes. For
 			   * those that are thrown away: saving one again writes all of its memory */
+};
+
+/* A port of the host that leads to one of the guest's. */
+struct vm_forward {
+	uint32_t host_addr; /* in host byte order; 0: every one that the host has */
+	uint16_t host_port, guest_port;
+	bool is_udp;
 };
 
 /* What save() wrote, to go on from. */
@@ -160,6 +168,7 @@ struct vm_driver {
 
 	/**
 	 * check_saved() - Would start() with this spec take what is saved there, as far as can be told without a VMM?
+	 * @spec: without a name there is nothing yet that the guest will be connected to: then it has a disk, and network as said
 	 * Return: 0; -ENOTSUP what differs (program's version, accelerator, CPU, vCPUs, memory, devices, network); -EBADMSG damaged; -ENOENT
 	 *         nothing is saved there.
 	 */
@@ -174,6 +183,15 @@ struct vm_driver {
 	 */
 	int (*balloon)(struct vm *vm, uint64_t keep_mib, const struct deadline *d,
 		       uint64_t *ret_mib, struct err *e);
+
+	/**
+	 * forward() - From now on these ports of the host lead to the guest and no others; all of it or nothing changes
+	 * @list: @count of them, the way to the agent among them (host_addr, host_port, guest_port of its start)
+	 * Context: with VM_NET_USER.
+	 * Return: 0; -EADDRINUSE, -EACCES, -EADDRNOTAVAIL one that cannot be had, named in @e; -ENOTSUP; -EIO; -ETIMEDOUT.
+	 */
+	int (*forward)(struct vm *vm, const struct vm_forward *list, size_t count,
+		       const struct deadline *d, struct err *e);
 
 	/**
 	 * said() - What has the VMM said since the last call?

@@ -245,7 +245,7 @@ static inline void bare_open_net(struct bare *b, const char *kind)
 	struct err e;
 
 	b->net = strcmp(kind, "netns") == 0 ? &slot_netns : &slot_user;
-	bare_check(b->net->init(BARE_INSTANCE, &total, &e), &e);
+	bare_check(b->net->init(BARE_INSTANCE, "", &total, &e), &e);
 }
 
 /* @number: of several at once, from 0 */

@@ -106,7 +106,7 @@ int main(int argc, char **argv)
 		bench_die("usage: helper-net COUNT");
 	log_open(false);
 	count = bench_number(argv[1]);
-	if (slot_netns.init("benc", &total, &e) < 0)
+	if (slot_netns.init("benc", "", &total, &e) < 0)
 		bench_die("%s", e.text);
 	run_all(once);
 	for (uint32_t i = 1; i <= count; i++) {

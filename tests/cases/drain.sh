@@ -95,7 +95,7 @@ ok "the guest reaches the world" wait_for 5 reach g 198.51.100.2 80
 ok "the host reaches the guest" wait_for 5 reach host $guest 7000
 ok "and the agent" wait_for 5 reach host $guest 49983
 ok "they end" wait_for 5 none g world host
-inside sbxabcd1 nft list ruleset >rules
+inside sbxabcd1 nft -s list ruleset >rules
 
 # ---- nothing to wait for ------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ done
 shortest=$(sort -n drain.times | head -n 1)
 echo "# $(tr '\n' ' ' <drain.times)us"
 ok "no connection takes no time" test "${shortest:-99999}" -lt 10000
-inside sbxabcd1 nft list ruleset >now
+inside sbxabcd1 nft -s list ruleset >now
 ok "and leaves nothing" diff rules now
 ok "drain" say drain 1 5000
 ok "the guest is refused" refused g 198.51.100.2 80
@@ -176,7 +176,7 @@ let_go "$held"
 
 ok "the slot is found again" say alive 0 1
 ok "the guest is let through" wait_for 5 reach g 198.51.100.2 80
-inside sbxabcd1 nft list ruleset >now
+inside sbxabcd1 nft -s list ruleset >now
 ok "nothing is left of it" diff rules now
 ok "the slot goes" say down 1
 exec 3>&-

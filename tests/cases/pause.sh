@@ -5,6 +5,7 @@
 # timeout: 900
 # proves: 52 69 70 78
 #
+# tests/vm/pause-dm.sh runs the short core of it with the other store and under KVM.
 # shellcheck disable=SC2016,SC2012 # what stands in '…' is for another shell; the names in listings are our own
 # shellcheck disable=SC2034 # the variables are read in tests/sbx.sh
 set -u

@@ -5,6 +5,7 @@
 # timeout: 900
 # proves: 49 56 62 72
 #
+# tests/vm/snapshot-full-dm.sh runs the core of it with the other store and under KVM.
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 # shellcheck disable=SC2034 # the variables are read in tests/sbx.sh
 set -u

@@ -166,6 +166,14 @@ static void test_other_boot(void **state)
 	assert_int_equal(journal_read(s, &j, NULL), -EBADMSG);
 }
 
+static uint32_t slots_used(void)
+{
+	struct slots_counts c;
+
+	slots_count(&c);
+	return c.used;
+}
+
 /* What the registry makes of it: the process is not believed after a reboot, the slot is taken. */
 static void test_load(void **state)
 {
@@ -179,9 +187,26 @@ static void test_load(void **state)
 	assert_non_null(s);
 	assert_int_equal(s->level, 6);
 	assert_int_equal(s->vm_id.pid, 0);
+	assert_int_equal(s->slot.index, 3);
+	assert_int_equal(s->slot.serial, serial); /* of a journal without net= */
 	assert_int_equal(slots_used(), 1);
-	assert_int_equal(slots_take_this(3), -EBUSY);
+	assert_int_equal(slots_take_this(3, 0), -EBUSY);
 	slots_put(3);
+	write_line("level=6 slot=3 pid=1 start=2 boot=x as=77 net=99");
+	sbx_put(s);
+	ops_dir_again();
+	s = registry_find_serial(serial);
+	assert_int_equal(s->slot.serial, 99);
+	assert_int_equal(s->made_as, 77);
+	slots_put(3);
+	/* It had been given back by then, and may be another's. */
+	write_line("level=4 slot=3 pid=0 start=0 boot=x net=99");
+	sbx_put(s);
+	ops_dir_again();
+	s = registry_find_serial(serial);
+	assert_int_equal(s->level, 4);
+	assert_int_equal(s->slot.index, UINT32_MAX);
+	assert_int_equal(slots_used(), 0);
 	write_line("level=99 slot=4294967295 pid=0 start=0 boot=x");
 	sbx_put(s);
 	ops_dir_again();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* tests/unit/test-pool.c - address arithmetic, choice of a block, names, the guests' resolver */
+/* tests/unit/test-pool.c - address arithmetic, choice of a block, names */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -164,29 +164,6 @@ static void test_instance(void **state)
 	assert_int_not_equal(instance_bits("abcd"), instance_bits("abdc"));
 }
 
-static void check_resolver(const char *text, const char *expected)
-{
-	char ret[SLOT_ADDR_SIZE];
-
-	resolver_find(text, ret);
-	assert_string_equal(ret, expected);
-}
-
-static void test_resolver(void **state)
-{
-	(void)state;
-	check_resolver("", "");
-	check_resolver("nameserver 9.9.9.9\n", "9.9.9.9");
-	check_resolver("nameserver 9.9.9.9", "9.9.9.9");
-	check_resolver("# nameserver 1.2.3.4\nsearch x\nnameserver\t8.8.8.8 # c\n", "8.8.8.8");
-	check_resolver("nameserver 127.0.0.53\nnameserver 8.8.4.4\n", "8.8.4.4");
-	check_resolver("nameserver ::1\nnameserver 8.8.4.4\n", "8.8.4.4");
-	check_resolver("nameserver 10.0.0.1\nnameserver 8.8.4.4\n", "");
-	check_resolver("nameserver 2001:db8::1\nnameserver 8.8.4.4\n", "");
-	check_resolver("nameservers 8.8.8.8\nnameserver\n", "");
-	check_resolver("\n\n\nnameserver 8.8.8.8\r\n", "8.8.8.8");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,7 +171,6 @@ int main(void)
 		cmocka_unit_test(test_first_block), cmocka_unit_test(test_apart),
 		cmocka_unit_test(test_skips_used),  cmocka_unit_test(test_blocks_are_closed),
 		cmocka_unit_test(test_names),       cmocka_unit_test(test_instance),
-		cmocka_unit_test(test_resolver),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,6 +61,11 @@ static void test_good(void **state)
 	assert_int_equal(settings.disk_reserve_mb, 7);
 	assert_int_equal(settings.memory_overcommit_pct, 200);
 	assert_int_equal(settings.warm, SETTING_NO);
+	assert_int_equal(load("address_pool=10.90.0.0/20", 25, &e), 0);
+	assert_string_equal(settings.address_pool, "10.90.0.0/20");
+	assert_int_equal(load("address_pool=\nslots_ready=0", 27, &e), 0);
+	assert_string_equal(settings.address_pool, "");
+	assert_int_equal(settings.slots_ready, 0);
 	assert_int_equal(load("warm = auto", strlen("warm = auto"), &e), 0);
 	assert_int_equal(settings.warm, SETTING_AUTO);
 }
@@ -78,6 +83,16 @@ static void test_bad(void **state)
 		"memory_overcommit=0",
 		"warm=1",
 		"warm=yes",
+		"slots_ready=1001",
+		"address_pool=10.90.0.0",
+		"address_pool=10.90.0.1/20",
+		"address_pool=10.90.0.0/15",
+		"address_pool=10.90.0.0/29",
+		"address_pool=127.83.0.0/20",
+		"address_pool=169.254.0.0/20",
+		"address_pool=224.0.0.0/16",
+		"address_pool=10.90.0.0/20x",
+		"address_pool=fd00::/20",
 		"=5",
 		"disk_reserve_mb=1\n# \ndisk_reserve_mb=1",
 	};
@@ -116,8 +131,9 @@ static void test_dump(void **state)
 	settings_dump(&b);
 	assert_string_equal(
 		buf_text(&b),
-		"setting disk_overcommit\nsetting disk_reserve_mb\n"
-		"setting memory_overcommit\nsetting on_shutdown\nsetting pool\nsetting warm\n");
+		"setting address_pool\nsetting disk_overcommit\nsetting disk_reserve_mb\n"
+		"setting memory_overcommit\nsetting on_shutdown\nsetting pool\n"
+		"setting slots_ready\nsetting warm\n");
 	buf_done(&b);
 }
 

@@ -54,7 +54,7 @@ static void test_up(void **state)
 
 	(void)state;
 	assert_int_equal(slot_user.probe(why, sizeof(why), &e), 0);
-	assert_int_equal(slot_user.init("abcd", &total, &e), 0);
+	assert_int_equal(slot_user.init("abcd", "", &total, &e), 0);
 	assert_int_equal(total, 16384);
 	assert_int_equal(slot_user.up(5000, 77, &never, &s, &e), 0);
 	assert_int_equal(s.index, 5000);

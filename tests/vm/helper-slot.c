@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* tests/vm/helper-slot.c - makes netns slots on command and plays the guest in them; for cases/slot-netns.sh and drain.sh
+/* tests/vm/helper-slot.c - makes netns slots on command and plays the guest in them; for cases/slot-*.sh and drain.sh
  *
  * Commands come on stdin, a line each, and each is answered with one line, "ok …" or "err …". A guest is a
  * thread on the tap that answers ARP and ping; what it is told to send goes through the tap as well. With
@@ -15,74 +15,27 @@
 #include <netinet/udp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "net/driver.h"
+#include "net/forward.h"
 #include "net/pool.h"
-#include "tests/vm/slot-guest.h"
+#include "tests/vm/slot-command.h"
+#include "tests/vm/slot-keep.h"
+#include "tests/vm/slot-rules.h"
 
 enum {
-	SLOTS_MAX = 64,
 	WAIT_MS = 700,   /* for an answer that must not come, or must */
 	UDP_PORT = 7001, /* the guest's own port */
 	PING_ID = 0x5b5b,
 };
 
-static struct guest guests[SLOTS_MAX];
 static char instance[8] = "test";
-
-static int64_t now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-__attribute__((format(printf, 1, 2))) static int answer(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vprintf(fmt, args); /* the test sees a missing answer */
-	va_end(args);
-	(void)putchar('\n');
-	(void)fflush(stdout);
-	return strncmp(fmt, "ok", 2) == 0 ? 0 : 1;
-}
-
-static int failed(const struct err *e)
-{
-	return answer("err %s %s", err_name(e->code), e->text);
-}
-
-static struct guest *guest_of(uint32_t serial)
-{
-	for (size_t i = 0; i < SLOTS_MAX; i++)
-		if (guests[i].is_up && guests[i].slot.serial == serial)
-			return &guests[i];
-	return NULL;
-}
-
-static struct guest *guest_new(void)
-{
-	for (size_t i = 0; i < SLOTS_MAX; i++)
-		if (!guests[i].is_up)
-			return &guests[i];
-	return NULL;
-}
-
-static uint32_t number(const char *text)
-{
-	return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
-}
 
 static int cmd_probe(char **w)
 {
@@ -99,7 +52,8 @@ static int cmd_init(char **w)
 	uint32_t total = 0;
 
 	(void)snprintf(instance, sizeof(instance), "%s", w[1]);
-	return slot_netns.init(instance, &total, &e) < 0 ? failed(&e) : answer("ok %u", total);
+	return slot_netns.init(instance, w[2] ? w[2] : "", &total, &e) < 0 ? failed(&e)
+									   : answer("ok %u", total);
 }
 
 static int cmd_end(char **w)
@@ -239,6 +193,53 @@ static int cmd_undrain(char **w)
 	return slot_netns.undrain(&g->slot, &e) < 0 ? failed(&e) : answer("ok");
 }
 
+/* forward SERIAL [SPEC…] */
+static int cmd_forward(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct deadline d = deadline_in(20000, -1);
+	struct forward list[FORWARDS_MAX];
+	struct err e = {.code = 0};
+	size_t n = 0;
+
+	if (!g)
+		return answer("err no such slot");
+	for (char **spec = w + 2; *spec; spec++)
+		if (forward_parse(*spec, &list[n++], &e) < 0)
+			return failed(&e);
+	return slot_netns.forward(&g->slot, list, n, &d, &e) < 0 ? failed(&e) : answer("ok");
+}
+
+/* limit SERIAL BYTES */
+static int cmd_limit(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct deadline d = deadline_in(20000, -1);
+	struct err e = {.code = 0};
+
+	if (!g)
+		return answer("err no such slot");
+	return slot_netns.limit(&g->slot, number(w[2]), &d, &e) < 0 ? failed(&e) : answer("ok");
+}
+
+/* counters SERIAL [TIMES]: bytes that the guest has received and sent, and how long a question takes in nanoseconds */
+static int cmd_counters(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	int64_t times = w[2] ? number(w[2]) : 1, start = now_us();
+	struct slot_counters c = {0};
+	struct err e = {.code = 0};
+
+	if (!g)
+		return answer("err no such slot");
+	for (int64_t i = 0; i < times; i++)
+		if (slot_netns.counters(&g->slot, &c, &e) < 0)
+			return failed(&e);
+	return answer("ok %llu %llu %lld", (unsigned long long)c.rx_bytes,
+		      (unsigned long long)c.tx_bytes,
+		      (long long)((now_us() - start) * 1000 / times));
+}
+
 /* guestsend SERIAL ADDR [PORT]: a ping, or with a port a datagram; waits for what comes back. */
 static int cmd_guestsend(char **w)
 {
@@ -287,21 +288,35 @@ static int cmd_send(char **w)
 	return answer("ok %s %lld", w[2] ? back : "reply", (long long)(now_us() - start));
 }
 
+/* Answers come from the address that was asked: the message keeps it between the two. */
 static void *listen_thread(void *arg)
 {
 	int fd = *(int *)arg;
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(struct in_pktinfo))];
+	} control;
 	struct sockaddr_in from;
-	char text[INET_ADDRSTRLEN];
-	char drop[64];
+	char text[64];
 
 	for (;;) {
-		socklen_t len = sizeof(from);
+		struct iovec io = {.iov_base = text, .iov_len = sizeof(text)};
+		struct msghdr m = {.msg_name = &from,
+				   .msg_namelen = sizeof(from),
+				   .msg_iov = &io,
+				   .msg_iovlen = 1,
+				   .msg_control = &control,
+				   .msg_controllen = sizeof(control)};
+		struct in_pktinfo info;
 
-		if (recvfrom(fd, drop, sizeof(drop), 0, (struct sockaddr *)&from, &len) < 0)
+		if (recvmsg(fd, &m, 0) < 0)
 			return NULL;
+		memcpy(&info, CMSG_DATA(&control.head), sizeof(info));
+		info.ipi_ifindex = 0;
+		memcpy(CMSG_DATA(&control.head), &info, sizeof(info));
 		(void)inet_ntop(AF_INET, &from.sin_addr, text, sizeof(text)); /* has room */
-		(void)sendto(fd, text, strlen(text), 0, (const struct sockaddr *)&from,
-			     len); /* no answer is what the test would see */
+		io.iov_len = strlen(text);
+		(void)sendmsg(fd, &m, 0); /* no answer is what the test would see */
 	}
 }
 
@@ -311,12 +326,54 @@ static int cmd_listen(char **w)
 	static int fd; /* read by the thread */
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(w[1]))};
 	pthread_t thread;
+	int on = 1;
 
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
+	if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) < 0 ||
+	    bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
 	    pthread_create(&thread, NULL, listen_thread, &fd))
 		return answer("err cannot listen");
 	return answer("ok");
+}
+
+/* sendfrom PORT ADDR PORT: one datagram, without waiting for an answer. */
+static int cmd_sendfrom(char **w)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(w[1]))};
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(w[3]))};
+	AUTO_FD fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	if (fd < 0 || inet_pton(AF_INET, w[2], &to.sin_addr) != 1 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+	    bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
+	    sendto(fd, "late", 4, 0, (const struct sockaddr *)&to, sizeof(to)) < 0)
+		return answer("err %s", strerrordesc_np(errno));
+	return answer("ok");
+}
+
+/* heard SERIAL: what the guest is sent within a moment. */
+static int cmd_heard(char **w)
+{
+	struct guest *g = guest_of(number(w[1]));
+	struct pollfd p = {.events = POLLIN};
+	uint64_t drop = 0;
+
+	if (!g || g->stop_fd < 0)
+		return answer("err no such guest");
+	p.fd = g->heard_fd;
+	if (poll(&p, 1, WAIT_MS) != 1 || read(p.fd, &drop, sizeof(drop)) < 0)
+		return answer("err nothing");
+	return answer("ok %s", g->heard);
+}
+
+static int cmd_blocked(char **w)
+{
+	char why[512] = "";
+
+	(void)w;
+	slot_netns.blocked(why, sizeof(why));
+	return answer("ok %s", why);
 }
 
 static int cmd_fds(char **w)
@@ -348,10 +405,31 @@ static const struct {
 	{ "guestns", cmd_guestns, 3 },
 	{ "drain", cmd_drain, 3 },
 	{ "undrain", cmd_undrain, 2 },
+	{ "forward", cmd_forward, 2 },
+	{ "limit", cmd_limit, 3 },
+	{ "counters", cmd_counters, 2 },
 	{ "guestsend", cmd_guestsend, 3 },
 	{ "send", cmd_send, 2 },
 	{ "listen", cmd_listen, 2 },
 	{ "fds", cmd_fds, 1 },
+	{ "egress", cmd_egress, 3 },
+	{ "counted", cmd_counted, 3 },
+	{ "let", cmd_let, 5 },
+	{ "spoof", cmd_spoof, 5 },
+	{ "lie", cmd_lie, 3 },
+	{ "flood", cmd_flood, 4 },
+	{ "floodend", cmd_floodend, 1 },
+	{ "recycle", cmd_recycle, 2 },
+	{ "sendfrom", cmd_sendfrom, 4 },
+	{ "heard", cmd_heard, 2 },
+	{ "keep", cmd_keep, 4 },
+	{ "get", cmd_get, 1 },
+	{ "release", cmd_release, 2 },
+	{ "ready", cmd_ready, 2 },
+	{ "counts", cmd_counts, 1 },
+	{ "prune", cmd_prune, 1 },
+	{ "keepend", cmd_keepend, 1 },
+	{ "blocked", cmd_blocked, 1 },
 };
 /* clang-format on */
 
@@ -372,11 +450,11 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return run(argv + 1, argc - 1);
 	while (fgets(line, sizeof(line), stdin)) {
-		char *words[SLOTS_MAX + 2] = {NULL};
+		char *words[GUESTS_MAX + 2] = {NULL};
 		char *cursor = NULL;
 		int n = 0;
 
-		for (char *w = strtok_r(line, " \n", &cursor); w && n <= SLOTS_MAX;
+		for (char *w = strtok_r(line, " \n", &cursor); w && n <= GUESTS_MAX;
 		     w = strtok_r(NULL, " \n", &cursor))
 			words[n++] = w;
 		(void)run(words, n); /* the answer says it */

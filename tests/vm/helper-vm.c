@@ -4,11 +4,11 @@
  * helper-vm probe [auto|kvm|tcg]
  * helper-vm DIR KERNEL INITRD VERB...
  *
- * DIR holds run/ (sockets), console, stderr, and disk.qcow2 or disk.raw where the VM is to have one. Verbs are
- * carried out one after the other on one VM; the first that fails ends the program with 1. `fails ERRNO VERB…` is a verb
- * that is to fail like that; `cancel MS VERB…` one that is called off after so long, `limit MS VERB…` one that may take so long.
- * The environment has ACCEL, HOST_PORT, CMDLINE, MEMORY_MIB, VCPUS; DRIVER: its name; PROGRAM: a VMM that is taken as it is, without
- * a probe, as if KVM worked; SAVE_DIR: where the VMM may write to.
+ * DIR holds run/ (sockets), console, stderr, and disk.qcow2 or disk.raw where the VM is to have one. Verbs are carried out one after
+ * the other on one VM; the first that fails ends the program with 1. `fails ERRNO VERB…` is a verb that is to fail like that;
+ * `cancel MS VERB…` one that is called off after so long, `limit MS VERB…` one that may take so long. The environment has
+ * ACCEL, HOST_PORT, CMDLINE, MEMORY_MIB, VCPUS; DRIVER: its name; PROGRAM: a VMM that is taken as it is, without a probe, as if
+ * KVM worked; SAVE_DIR: where the VMM may write to.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -111,12 +111,15 @@ static int from_saved(struct world *w, const char *arg, enum vm_memory memory, b
 		      const struct deadline *d, struct err *e)
 {
 	struct vm_saved from = {.dir_fd = -1, .memory = memory};
+	struct vm_spec bare = w->spec;
 	char path[256];
 	int r = open_saved(w, arg, false, path, &from, e);
 
-	w->spec.saved = &from;
+	bare.name = bare.disk ? NULL : bare.name; /* as one asks before the disk is there */
+	bare.disk = NULL;
+	w->spec.saved = bare.saved = &from;
 	if (r == 0)
-		r = check ? driver()->check_saved(&w->spec, e) : do_start(w, NULL, d, e);
+		r = check ? driver()->check_saved(&bare, e) : do_start(w, NULL, d, e);
 	w->spec.saved = NULL;
 	fd_close(from.dir_fd);
 	return r;
@@ -291,11 +294,8 @@ static int do_cycle(struct world *w, const char *arg, const struct deadline *d, 
 {
 	int n = atoi(arg), fds = count_fds(), r = 0;
 
-	for (int i = 0; i < n; i++) {
-		r = do_start(w, NULL, d, e);
-		if (r == 0)
-			r = do_kill(w, NULL, d, e);
-	}
+	for (int i = 0; i < n; i++)
+		r = do_start(w, NULL, d, e) < 0 ? -e->code : do_kill(w, NULL, d, e);
 	if (count_fds() != fds)
 		return err_set(e, EMFILE, "%d descriptors, before there were %d", count_fds(), fds);
 	return r;

@@ -22,6 +22,7 @@ struct wire {
 	int end[2]; /* the slot's tap, and that of the namespace */
 	int stop_fd;
 	pthread_t thread;
+	char frame[WIRE_FRAME_MAX]; /* on its way */
 };
 
 /* In the namespace: a tap eth0 of the same kind as the slot's. */
@@ -37,7 +38,6 @@ static inline int wire_tap(void *arg, struct err *e)
 
 static inline void *wire_thread(void *arg)
 {
-	static char frame[WIRE_FRAME_MAX]; /* one such guest at a time */
 	struct wire *w = arg;
 
 	for (;;) {
@@ -48,10 +48,10 @@ static inline void *wire_thread(void *arg)
 		if (poll(p, 3, -1) < 0 || p[2].revents)
 			return NULL;
 		for (int i = 0; i < 2; i++) {
-			ssize_t n = p[i].revents ? read(w->end[i], frame, sizeof(frame)) : 0;
+			ssize_t n = p[i].revents ? read(w->end[i], w->frame, sizeof(w->frame)) : 0;
 
 			/* A link that is down takes none: frames get lost. */
-			if (n > 0 && write(w->end[!i], frame, (size_t)n) < 0)
+			if (n > 0 && write(w->end[!i], w->frame, (size_t)n) < 0)
 				continue;
 		}
 	}
