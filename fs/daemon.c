@@ -30,6 +30,7 @@
 #include "base/http.h"
 #include "base/log.h"
 #include "fs/handover.h"
+#include "fs/keep.h"
 #include "fs/leave.h"
 #include "fs/loop.h"
 #include "fs/mount.h"
@@ -260,8 +261,10 @@ static void detach(const struct daemon_options *o, struct fuse_session *se, bool
 {
 	struct err e = {0};
 
-	if (end == LOOP_HANDED || (taken && end == LOOP_UNMOUNTED))
+	if (end == LOOP_HANDED || (taken && end == LOOP_UNMOUNTED) ||
+	    (end == LOOP_STOPPED && host_is_left() && keep_has()))
 		return;
+	keep_forget();
 	if (!taken)
 		fuse_session_unmount(se);
 	else if (mount_remove(o->host.mountpoint, &e) < 0)
@@ -314,14 +317,27 @@ static void tell_failure(const struct err *e)
 		(void)fprintf(stderr, "sbxfs: %s\n", e->text);
 }
 
+/* The mount that is to be taken over or was kept for us, or where there is to be one. */
+static int mount_get(const struct daemon_options *o, struct handover *h, char **ret_path,
+		     struct err *e)
+{
+	if (o->takeover)
+		return mount_find(o->host.mountpoint, ret_path, e);
+	if (keep_take(h)) {
+		if (mount_find(o->host.mountpoint, ret_path, NULL) == 0)
+			return 0;
+		handover_done(h); /* unmounted meanwhile */
+	}
+	return mount_prepare(o->host.mountpoint, ret_path, e);
+}
+
 int daemon_main(const struct daemon_options *given)
 {
 	struct daemon_options o = *given;
 	AUTO_FREE char *mountpoint = NULL;
 	struct handover h = HANDOVER_NONE;
 	struct err e = {0};
-	int status, r = o.takeover ? mount_find(o.host.mountpoint, &mountpoint, &e)
-				   : mount_prepare(o.host.mountpoint, &mountpoint, &e);
+	int status, r = mount_get(&o, &h, &mountpoint, &e);
 
 	if (r == 0) {
 		o.host.mountpoint = mountpoint;

@@ -33,11 +33,15 @@
 #define MAGIC "sbxfs-h1" /* 8 bytes; another form of what follows has another number */
 
 enum {
-	PART_COUNT = 3,  /* init, opens, pending: each a uint64_t length and its bytes */
-	TOOK_MS = 10000, /* for the next daemon to say that it has all */
+	NOTIFY_RESEND = 7, /* FUSE_NOTIFY_RESEND of Linux 6.9 */
+	PART_COUNT = 3,    /* init, opens, pending: each a uint64_t length and its bytes */
+	TOOK_MS = 10000,   /* for the next daemon to say that it has all */
 	TAKEN = 'T',
 	BLOB_MAX = 1 << 30, /* bytes */
 };
+
+/* FUSE_UNIQUE_RESEND, likewise: this request was said before. */
+#define SAID_BEFORE (UINT64_C(1) << 63)
 
 /* What one open file knows, as it is written; the text of its buffer follows. */
 struct open_record {
@@ -353,8 +357,50 @@ void handover_restore_opens(const struct buf *b)
 
 static struct handover *source; /* what is read before the kernel; the loop's thread */
 static size_t source_at;
+static int source_fd = -1;
 static bool began;        /* the first request has been read */
 static uint64_t first_id; /* its number; 0: answered */
+
+bool handover_changes(uint32_t opcode)
+{
+	switch (opcode) {
+	case FUSE_WRITE:
+	case FUSE_MKDIR:
+	case FUSE_RMDIR:
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+	case FUSE_SETATTR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void handover_ask_again(void)
+{
+	const struct fuse_out_header out = {.len = sizeof(out), .error = NOTIFY_RESEND};
+
+	if (!source || !source->lost)
+		return;
+	source->lost = false;
+	if (write(source_fd, &out, sizeof(out)) < 0)
+		log_warning("the kernel does not say again what was not answered (%s), ignoring",
+			    err_name(errno));
+}
+
+bool handover_refuse(int fd, const void *request, size_t len)
+{
+	struct fuse_out_header out = {.len = sizeof(out), .error = -EINTR};
+	struct fuse_in_header head;
+
+	if (len < sizeof(head))
+		return false;
+	memcpy(&head, request, sizeof(head));
+	if (!(head.unique & SAID_BEFORE) || !handover_changes(head.opcode))
+		return false;
+	out.unique = head.unique;
+	return write(fd, &out, sizeof(out)) > 0;
+}
 
 bool handover_has_more(void)
 {
@@ -417,6 +463,7 @@ int handover_attach(struct fuse_session *se, struct handover *h, struct err *e)
 
 	if (r < 0)
 		return err_sys(e, -r, "libfuse does not take the mount");
+	source_fd = h->fuse_fd; /* the session's, while it lives */
 	h->fuse_fd = -1;
 	source = h;
 	source_at = 0;

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/deadline.h"
@@ -19,10 +20,11 @@ struct fuse_session;
 
 /* What one daemon gives and the next one takes. */
 struct handover {
-	int fuse_fd;        /* of /dev/fuse; owned */
-	int conn_fd;        /* to the other daemon; it ends with that one; owned */
-	struct buf init;    /* the first request of the mount, as it was read */
-	struct buf opens;   /* of open files, see handover.c */
+	int fuse_fd;      /* of /dev/fuse; owned */
+	int conn_fd;      /* to the other daemon; it ends with that one; owned */
+	struct buf init;  /* the first request of the mount, as it was read */
+	struct buf opens; /* of open files, see handover.c */
+	bool lost; /* the daemon before ended without a word: what it had read is to be said again */
 	struct buf pending; /* requests, each behind its length as a uint32_t */
 };
 
@@ -78,6 +80,18 @@ void handover_restore_opens(const struct buf *b);
  * Return: 0; negative errno.
  */
 int handover_attach(struct fuse_session *se, struct handover *h, struct err *e);
+
+/* Does a request of this kind change anything? */
+bool handover_changes(uint32_t opcode);
+
+/* After what was handed over has been read: have the kernel say again what a daemon before had read and not answered. */
+void handover_ask_again(void);
+
+/**
+ * handover_refuse() - Something that changes things and was said before: whether it was done nobody knows
+ * Return: true when it was such a one; its sender got EINTR.
+ */
+bool handover_refuse(int fd, const void *request, size_t len);
 
 /* Is there a request that was handed over and not read from the session yet? */
 bool handover_has_more(void);

@@ -18,6 +18,7 @@
 #include "base/deadline.h"
 #include "base/log.h"
 #include "fs/handover.h"
+#include "fs/keep.h"
 #include "fs/stream.h"
 #include "fs/tree.h"
 #include "fs/write.h"
@@ -32,6 +33,7 @@ static struct handover leaving =
 	HANDOVER_NONE; /* conn_fd >= 0: another daemon has asked; init: since the mount began */
 static int64_t cut_ms, end_ms;
 static bool cut;
+static bool given; /* to who keeps it over our end */
 
 void leave_offer(int fd)
 {
@@ -68,19 +70,11 @@ bool leave_keep(const void *request, size_t len)
 	}
 	if (leaving.conn_fd < 0)
 		return false;
-	switch (head.opcode) {
-	case FUSE_WRITE:
-	case FUSE_MKDIR:
-	case FUSE_RMDIR:
-	case FUSE_RENAME:
-	case FUSE_RENAME2:
-	case FUSE_SETATTR:
-	case FUSE_INTERRUPT: /* perhaps of one of these */
-		handover_add(&leaving.pending, request, len);
-		return buf_error(&leaving.pending) == 0;
-	default:
+	if (!handover_changes(head.opcode) &&
+	    head.opcode != FUSE_INTERRUPT) /* perhaps of such a one */
 		return false;
-	}
+	handover_add(&leaving.pending, request, len);
+	return buf_error(&leaving.pending) == 0;
 }
 
 int leave_left_ms(void)
@@ -137,6 +131,10 @@ bool leave_tick(struct fuse_session *se)
 {
 	int64_t now = clock_ms();
 
+	if (!given && leaving.init.len) {
+		given = true;
+		keep_give(fuse_session_fd(se), &leaving.init);
+	}
 	if (leaving.conn_fd < 0)
 		return false;
 	if (!cut && now >= cut_ms) {

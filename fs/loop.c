@@ -223,7 +223,8 @@ static bool take_request(struct fuse_session *se, struct fuse_buf *buf)
 {
 	int r = fuse_session_receive_buf(se, buf);
 
-	if (r > 0 && !leave_keep(buf->mem, buf->size)) {
+	if (r > 0 && !handover_refuse(fuse_session_fd(se), buf->mem, buf->size) &&
+	    !leave_keep(buf->mem, buf->size)) {
 		request = buf;
 		fuse_session_process_buf(se, buf);
 		request = NULL;
@@ -279,6 +280,7 @@ static bool take_handed(struct fuse_session *se, struct fuse_buf *buf)
 
 	while (alive && handover_has_more())
 		alive = take_request(se, buf);
+	handover_ask_again();
 	return alive;
 }
 

@@ -88,9 +88,15 @@ static int look_for(const char *path, struct err *e)
 
 int mount_find(const char *path, char **ret_path, struct err *e)
 {
-	AUTO_FREE char *real = realpath(path, NULL);
-	int r = real ? look_for(real, e) : err_sys(e, errno, "cannot look at %s", path);
+	/* As it is, if possible: nobody may be there yet to answer a look at it. */
+	AUTO_FREE char *real = strdup(path);
+	int r = real && path[0] == '/' ? look_for(path, e) : 0;
 
+	if (r == 0) {
+		free(real);
+		real = realpath(path, NULL);
+		r = real ? look_for(real, e) : err_sys(e, errno, "cannot look at %s", path);
+	}
 	if (r == 0)
 		return err_set(e, ENOENT, "no sbxfs is mounted on %s", path);
 	if (r < 0)

@@ -50,7 +50,7 @@ struct host host = {.state_fd = -1, .lock_fd = -1, .sandboxes_fd = -1, .template
 
 static pthread_mutex_t promise_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t promised_mib;
-static atomic_bool stopping;
+static atomic_bool stopping, is_left;
 static void (*end_fn)(void);
 
 int host_promise(uint64_t mib, struct err *e)
@@ -330,6 +330,7 @@ int host_down(uint64_t how, struct err *e)
 	struct sbx *s;
 
 	atomic_store(&stopping, true);
+	atomic_store(&is_left, how == SHUTDOWN_LEAVE);
 	warm_stop();
 	policy_stop();
 	while ((s = registry_next_any(after))) {
@@ -349,6 +350,11 @@ int host_down(uint64_t how, struct err *e)
 	if (r == 0 && stopped < 0)
 		*e = why;
 	return r < 0 ? r : stopped;
+}
+
+bool host_is_left(void)
+{
+	return atomic_load(&is_left);
 }
 
 void host_set_end(void (*fn)(void))

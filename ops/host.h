@@ -82,6 +82,9 @@ int64_t host_start_ms(void);
  */
 int host_down(uint64_t how, struct err *e);
 
+/* Was host_down() told to leave all as it is? */
+bool host_is_left(void);
+
 /* After the mount has gone. */
 void host_done(void);
 
