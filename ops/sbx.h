@@ -7,6 +7,7 @@
  *   lane lock (lane.c)           every lane's queue and running job, and the pool's list of work
  *   sbx->lock                    the fields marked [lock] below: what readers show
  *   event lock (event.c)         the ring of events
+ *   slot locks (slots-keep.c, slots.c)  who has which network slot
  * None is held over a call that can block for longer than memory takes; no callback is called under one.
  *
  * save_lock (record.c) is held over the whole of a save, so it is taken before any of these; snapshot_lock

@@ -190,9 +190,13 @@ static void fill_one(void)
 	const struct deadline d = deadline_in(WORK_MS, stop_fd);
 	struct slot_kept *k = calloc(1, sizeof(*k));
 	struct err e = {0};
-	int r = k ? slots_make(&d, &k->slot, &e) : err_set(&e, ENOMEM, "no memory");
+	int r = -ENOMEM;
 
-	if (r == 0) {
+	if (k)
+		r = slots_make(&d, &k->slot, &e);
+	else
+		(void)err_set(&e, ENOMEM, "no memory");
+	if (k && r == 0) {
 		fill_pause_ms = FILL_RETRY;
 		add_ready(k, 0);
 		return;
