@@ -210,7 +210,7 @@ leak_list() {
 
 # What was given back of the network is gone: that happens behind the command.
 slots_settled() {
-	wait_for "${1:-60}" grep -qx slots_dirty=0 "$M/.status"
+	wait_for 60 grep -qx slots_dirty=0 "$M/.status"
 }
 
 leak_mark() {

@@ -275,8 +275,8 @@ ok "its guest" say guest 1
 for other in docker firewalld; do
 	nft -f "$other.nft"
 	theirs >$other.before
-	say blocked >blocked
-	ok "$other is seen to be in the way" test -s blocked
+	say blocked >told
+	ok "$other is seen to be in the way" test -s told
 	fails "and is" say guestsend 1 198.51.100.2 53
 	ok "the host reaches the guest all the same" say send 10.11.0.1
 	ok "another slot" say up 1 2
@@ -284,7 +284,7 @@ for other in docker firewalld; do
 	ok "init again" say init abcd
 	theirs >$other.after
 	ok "theirs are as they were" cmp $other.before $other.after
-	sed "s/.*nft '//; s/'\$//" blocked | tr ';' '\n' >fix
+	sed "s/.*nft '//; s/'\$//" told | tr ';' '\n' >fix
 	ok "what is told is two commands" test "$(grep -c '^ *insert rule' fix)" = 2
 	ok "which work" nft -f fix
 	is "the guest reaches the world" "$(say guestsend 1 198.51.100.2 53)" 198.51.100.1

@@ -67,8 +67,8 @@ fails "the directory" test -e "/run/sbxfs-$inst/fff0"
 is "and nothing else" "$(spaces | wc -l) $(sh_in one 'echo here')" "3 here"
 ok "starts go on while it prunes" host "create many memory_mb=96"
 spawn many start
-for _ in 1 2 3 4 5 6 7 8; do pruned; done >pruned
-is "and are not touched" "$(answer "$W") $(sort -u pruned | tr '\n' ' ')" "ok disks 0 files 0 network 0 "
+for _ in 1 2 3 4 5 6 7 8; do pruned; done >lines
+is "and are not touched" "$(answer "$W") $(sort -u lines | tr '\n' ' ')" "ok disks 0 files 0 network 0 "
 ok "destroy" ctl many destroy
 
 # ---- a daemon that dies ----------------------------------------------------------------------------------
