@@ -168,7 +168,10 @@ ip netns del g1
 ip netns del g2
 ok "guest 1 runs" guest 1 g1
 ok "guest 2 runs" guest 1000 g2
-ok "and resolves" says "NOERROR 198.51.100.7 198.51.100.8" g1 one.example 1
+echo "policy allow" >rules
+ok "its rules are known again" say a egress 1 rules
+ok "and those of the other" say a egress 1000 rules
+ok "it resolves" says "NOERROR 198.51.100.7 198.51.100.8" g1 one.example 1
 ok "so does the other" says "NOERROR 198.51.100.7 198.51.100.8" g2 one.example 1 tcp
 start b
 ok "a second daemon" say b init abcd
