@@ -75,6 +75,18 @@ servers() { # ADDRESS…: the host's
 	rm -f /etc/resolv.conf
 	mv resolv.new /etc/resolv.conf
 }
+rules() { # SERIAL RULE…
+	local serial=$1
+	shift
+	echo "$*" >rules
+	say a egress "$serial" rules
+}
+reaches() { # NAMESPACE ADDRESS: the name server is behind all of the world's
+	[ "$(in_ns "$1" timeout 3 "$dns" ask "$2" 53 one.example 1 tcp)" = "NOERROR 198.51.100.7 198.51.100.8" ]
+}
+reaches_not() {
+	! reaches "$@"
+}
 asked() { # PATTERN: was the world's server asked so?
 	grep -qE "$1" world.log
 }
@@ -88,7 +100,7 @@ ip netns add world
 ip link add uplink type veth peer name eth0 netns world
 ip addr add 198.51.100.1/24 dev uplink
 ip link set uplink up
-ip -n world addr add 198.51.100.2/24 dev eth0
+for i in 2 7 8 9 10; do ip -n world addr add 198.51.100.$i/24 dev eth0; done
 ip -n world link set eth0 up
 ip -n world link set lo up
 cat >zone <<-'END'
@@ -97,10 +109,12 @@ cat >zone <<-'END'
 	private.example 60 10.0.0.1
 	silent.example 60 -
 	local.example 60 198.51.100.9
+	short.example 1 198.51.100.10
+	mixed.example 60 10.0.0.1 198.51.100.9 169.254.169.254
 END
 echo "big.example 60 $(seq -f '198.51.100.%g' 1 100 | paste -sd' ')" >>zone
 sed 's/198.51.100.9/203.0.113.9/' zone >zone.local
-in_ns world "$dns" serve 198.51.100.2 53 zone >world.log &
+in_ns world "$dns" serve 0.0.0.0 53 zone >world.log &
 at_end "kill $! 2>/dev/null"
 ok "the world has a name server" wait_for 10 "$dns" ask 198.51.100.2 53 one.example 1
 servers 198.51.100.2
@@ -157,6 +171,37 @@ ip -n g1 addr del 10.9.9.9/32 dev eth0
 is "the host does not reach it by the pair" "$("$dns" ask 10.11.128.1 53 one.example 1)" timeout
 unset WAIT_MS
 ok "the guest still does" says "NOERROR 198.51.100.7 198.51.100.8" g1 one.example 1
+
+# ---- rules --------------------------------------------------------------------------------------------
+
+ok "by default everything is reached" reaches g1 198.51.100.7
+ok "a guest may ask for some names only" rules 1 "policy deny; allow-name one.example; allow-name short.example; allow-name *.example.net; allow-name mixed.example"
+: >world.log
+is "another name is not there" "$(resolves g1 local.example 1)" NXDOMAIN
+is "nor of another kind" "$(resolves g1 local.example 16 tcp)" NXDOMAIN
+is "nor what stands for one that is" "$(resolves g1 alias.example 1)" NXDOMAIN
+fails "nobody is asked" test -s world.log
+ok "what no name was asked for is not reached" reaches_not g1 198.51.100.7
+is "an allowed one is there" "$(resolves g1 One.Example 1)" "NOERROR 198.51.100.7 198.51.100.8"
+ok "and reached" reaches g1 198.51.100.7
+ok "at all its addresses" reaches g1 198.51.100.8
+ok "another is not" reaches_not g1 198.51.100.9
+ok "nor another server" reaches_not g1 198.51.100.2
+is "closed addresses are left out" "$(resolves g1 mixed.example 1)" "NOERROR 198.51.100.9"
+ok "the rest is reached" reaches g1 198.51.100.9
+ok "the other guest has no rules" says "NOERROR 198.51.100.9" g2 local.example 1
+ok "and reaches all" reaches g2 198.51.100.2
+is "for a short time" "$(resolves g1 short.example 1)" "NOERROR 198.51.100.10"
+ok "it is reached" reaches g1 198.51.100.10
+ok "until it is over" wait_for 120 reaches_not g1 198.51.100.10
+ok "but the others are" reaches g1 198.51.100.7
+is "asked for again" "$(resolves g1 short.example 1 tcp)" "NOERROR 198.51.100.10"
+ok "it is reached again" reaches g1 198.51.100.10
+ok "other rules" rules 1 "policy deny; allow-name local.example"
+is "other names" "$(resolves g1 one.example 1) $(resolves g1 local.example 1)" "NXDOMAIN NOERROR 198.51.100.9"
+ok "which are not reached any more" reaches_not g1 198.51.100.7
+ok "none" rules 1 "policy allow"
+ok "all is reached" reaches g1 198.51.100.7
 
 # ---- the next daemon ----------------------------------------------------------------------------------
 
