@@ -181,6 +181,7 @@ static void tell_freed(void)
 	const uint64_t n = waiters;
 
 	freed++;
+	fill_ms = 0; /* there may be room for another ready one */
 	if (n > 0 && write(freed_fd, &n, sizeof(n)) < 0)
 		log_debug("eventfd: it is full, so they will wake");
 }
