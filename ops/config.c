@@ -97,16 +97,16 @@ static int check_egress(const char *value, struct err *e)
 
 /* clang-format off */
 const struct config_row config_rows[CONFIG_KEY_COUNT] = {
-	[CONFIG_TEMPLATE]  = { "template",  "default", "what it is made from; pinned at the first start", check_template, true },
+	[CONFIG_TEMPLATE]  = { "template",  "default", "what it is made from; pinned at the first start", check_template, true, false },
 	[CONFIG_VCPUS]     = { "vcpus",     "1",       "virtual CPUs, 1 to 64",                           check_vcpus,    true },
 	[CONFIG_MEMORY_MB] = { "memory_mb", "512",     "memory in MiB, 64 or more",                       check_memory,   true },
-	[CONFIG_DISK_MB]   = { "disk_mb",   "5120",        "disk in MiB; unless set, the template's own size if that is larger", check_disk, true },
+	[CONFIG_DISK_MB]   = { "disk_mb",   "5120",        "disk in MiB; unless set, the template's own size if that is larger", check_disk, true, false },
 	[CONFIG_VMM]       = { "vmm",       "auto",    "auto, qemu or cloud-hypervisor",                  check_vmm,      true },
 	[CONFIG_PROTECT]   = { "protect",   "no",      "yes: destroy and rmdir are refused",              check_protect,  false },
 	[CONFIG_USER]      = { "user",      "root",    "who runs commands in the guest",                  check_user,     true },
-	[CONFIG_CWD]       = { "cwd",       "",        "where commands run in the guest; empty: the user's home", check_cwd, true },
-	[CONFIG_WARM]      = { "warm",      "auto",    "no: the first start boots, also where its template has a memory to go on from", check_warm, false },
-	[CONFIG_EGRESS]    = { "egress",    "policy allow", "what the guest may send to: rules, a ; between two; see net/egress", check_egress, false },
+	[CONFIG_CWD]       = { "cwd",       "",        "where commands run in the guest; empty: the user's home", check_cwd, true, false },
+	[CONFIG_WARM]      = { "warm",      "auto",    "no: the first start boots, also where its template has a memory to go on from", check_warm, false, false },
+	[CONFIG_EGRESS]    = { "egress",    "policy allow", "what the guest may send to: rules, a ; between two; see net/egress", check_egress, false, true },
 };
 /* clang-format on */
 

@@ -23,6 +23,7 @@ enum verb_flags {
 	VERB_GUARDED = 1u << 3,  /* EPERM while protect=yes */
 	VERB_GROUP = 1u << 6,    /* its first argument is a verb of another table */
 	VERB_SNAPSHOT = 1u << 7, /* one of those of `snapshot` */
+	VERB_EGRESS = 1u << 8,   /* one of those of net/egress */
 	VERB_UNSEEN = 1u << 5,   /* not shown as the sandbox's job: that stays the one before */
 };
 
