@@ -71,6 +71,8 @@ static const struct file net_files[] = {
 	{"gateway", 0444, 0, text_net_gateway, 0, NODE_ROOT, "the guest's default route"},
 	{"mac", 0444, 0, text_net_mac, 0, NODE_ROOT, "the guest's hardware address"},
 	{"netns", 0444, 0, text_net_netns, 0, NODE_ROOT, "the network namespace that its VMM runs in"},
+	{"egress", 0666, FILE_COMMANDS, text_net_egress, COMMAND_SBX_EGRESS, NODE_ROOT,
+	 "what the guest may send to; write allow, deny, allow-name, policy, remove, reset"},
 	{NULL, 0, 0, NULL, 0, NODE_ROOT, NULL}
 };
 
@@ -236,6 +238,8 @@ static int sbx_help(const struct object *o, struct buf *b)
 	verb_help(COMMAND_SBX_CTL, b);
 	buf_adds(b, "\nCommands (snapshot; in ctl after the word snapshot):\n");
 	verb_help(COMMAND_SBX_SNAPSHOT, b);
+	buf_adds(b, "\nCommands (net/egress):\n");
+	verb_help(COMMAND_SBX_EGRESS, b);
 	help_keys(b);
 	return 0;
 }
@@ -265,6 +269,7 @@ void files_dump(struct buf *b)
 	dump_verbs(COMMAND_TEMPLATE_CTL, "", b);
 	dump_verbs(COMMAND_SBX_CTL, "", b);
 	dump_verbs(COMMAND_SBX_SNAPSHOT, "snapshot ", b);
+	dump_verbs(COMMAND_SBX_EGRESS, "", b);
 	for (int i = 0; i < CONFIG_KEY_COUNT; i++)
 		buf_addf(b, "key %s\n", config_rows[i].name);
 	text_dump_keys(b);

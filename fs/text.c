@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/timefmt.h"
 #include "ops/host.h"
+#include "ops/net.h"
 #include "ops/snapshot.h"
 
 struct key {
@@ -416,4 +417,23 @@ int text_net_netns(const struct object *o, struct buf *b)
 
 	sbx_view(o->sbx, &view);
 	return add_word(view.netns, b);
+}
+
+int text_net_egress(const struct object *o, struct buf *b)
+{
+	struct egress rules = EGRESS_DEFAULT;
+	AUTO_BUF text = BUF_INIT;
+	int r;
+
+	net_egress_setting(o->sbx, &text);
+	r = buf_error(&text);
+	if (r == 0)
+		r = egress_parse(buf_text(&text), &rules, NULL);
+	if (r < 0)
+		return r;
+	egress_counted(o->sbx, &rules);
+	egress_render(&rules, "\n", true, b);
+	buf_addc(b, '\n');
+	egress_done(&rules);
+	return 0;
 }

@@ -26,6 +26,7 @@ int text_token(const struct object *o, struct buf *b);
 int text_net_address(const struct object *o, struct buf *b);
 int text_net_gateway(const struct object *o, struct buf *b);
 int text_net_mac(const struct object *o, struct buf *b);
+int text_net_egress(const struct object *o, struct buf *b);
 int text_net_netns(const struct object *o, struct buf *b);
 
 /* The keys of a sandbox's status, for files_dump(): "status NAME" lines. */

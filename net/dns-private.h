@@ -50,6 +50,7 @@ struct dns_slot {
 	struct dns_watch tcp; /* listens */
 	uint32_t serial;
 	unsigned life;       /* another after dns_reset() */
+	bool waits;          /* for its rules to be known */
 	struct egress rules; /* its rules are owned */
 	unsigned ask_count, conn_count;
 	LIST_HEAD(, dns_ask) asks;

@@ -19,8 +19,8 @@
 
 void dns_slot_listen(struct dns_slot *s)
 {
-	dns_watch_set(&s->udp, s->ask_count < DNS_SLOT_ASKS ? EPOLLIN : 0);
-	dns_watch_set(&s->tcp, s->conn_count < DNS_SLOT_CONNS ? EPOLLIN : 0);
+	dns_watch_set(&s->udp, !s->waits && s->ask_count < DNS_SLOT_ASKS ? EPOLLIN : 0);
+	dns_watch_set(&s->tcp, !s->waits && s->conn_count < DNS_SLOT_CONNS ? EPOLLIN : 0);
 }
 
 void dns_slot_clear(struct dns_slot *s)

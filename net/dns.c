@@ -275,7 +275,7 @@ static struct dns_slot *slot_new(uint32_t serial)
 }
 
 /* With the lock; takes the descriptors. */
-static int slot_add(uint32_t serial, int udp_fd, int tcp_fd, struct err *e)
+static int slot_add(uint32_t serial, int udp_fd, int tcp_fd, bool waits, struct err *e)
 {
 	AUTO_FD udp = udp_fd;
 	AUTO_FD tcp = tcp_fd;
@@ -289,23 +289,25 @@ static int slot_add(uint32_t serial, int udp_fd, int tcp_fd, struct err *e)
 	s = slot_new(serial);
 	if (!s)
 		return err_set(e, ENOMEM, "no memory for a guest's resolver");
-	rc = dns_watch_add(&s->udp, steal_fd(&udp), EPOLLIN);
+	s->waits = waits;
+	rc = dns_watch_add(&s->udp, steal_fd(&udp), 0);
 	if (rc == 0)
-		rc = dns_watch_add(&s->tcp, steal_fd(&tcp), EPOLLIN);
+		rc = dns_watch_add(&s->tcp, steal_fd(&tcp), 0);
 	if (rc < 0) {
 		dns_watch_free(&s->udp);
 		return err_sys(e, -rc, "cannot watch the sockets of a guest's resolver");
 	}
 	LIST_INSERT_HEAD(&slots[serial % HASH_SIZE], s, same_hash);
+	dns_slot_listen(s);
 	return 0;
 }
 
-int dns_add(uint32_t serial, int udp_fd, int tcp_fd, struct err *e)
+int dns_add(uint32_t serial, int udp_fd, int tcp_fd, bool waits, struct err *e)
 {
 	int rc;
 
 	pthread_mutex_lock(&lock);
-	rc = slot_add(serial, udp_fd, tcp_fd, e);
+	rc = slot_add(serial, udp_fd, tcp_fd, waits, e);
 	pthread_mutex_unlock(&lock);
 	return rc;
 }
@@ -339,6 +341,8 @@ int dns_rules(uint32_t serial, const struct egress *rules, struct err *e)
 
 		s->rules = other;
 		other = before;
+		s->waits = false;
+		dns_slot_listen(s);
 	}
 	pthread_mutex_unlock(&lock);
 	egress_done(&other);
@@ -380,6 +384,8 @@ static void slot_forget(struct dns_slot *s)
 			break;
 	}
 	egress_done(&s->rules);
+	s->waits = false;
+	dns_slot_listen(s);
 }
 
 int dns_reset(uint32_t serial, struct err *e)

@@ -41,9 +41,10 @@ int dns_open(uint32_t addr, int *ret_udp_fd, int *ret_tcp_fd, struct err *e);
  * dns_add() - Serve a slot from now on
  * @serial: the slot's
  * @udp_fd, @tcp_fd: from dns_open(); owned from now on, also on failure
+ * @waits: its rules are not known: questions wait in the kernel until dns_rules(). Otherwise the defaults hold until then
  * Return: 0; -EEXIST it is served; -EIO before dns_init(); another negative errno.
  */
-int dns_add(uint32_t serial, int udp_fd, int tcp_fd, struct err *e);
+int dns_add(uint32_t serial, int udp_fd, int tcp_fd, bool waits, struct err *e);
 
 bool dns_serves(uint32_t serial);
 

@@ -24,23 +24,28 @@ static int open_inside(void *arg, struct err *e)
 	return dns_open(WIRE_GATEWAY, &s->udp_fd, &s->tcp_fd, e);
 }
 
-int resolve_up(const struct slot *s, int ns_fd, struct err *e)
+static int serve(const struct slot *s, int ns_fd, bool waits, struct err *e)
 {
 	struct sockets sockets = {-1, -1};
 	int rc = space_run(ns_fd, open_inside, &sockets, e);
 
 	if (rc == 0)
-		rc = dns_add(s->serial, sockets.udp_fd, sockets.tcp_fd, e);
+		rc = dns_add(s->serial, sockets.udp_fd, sockets.tcp_fd, waits, e);
 	if (rc == -EEXIST && e)
 		e->code = EADDRINUSE;
 	return rc == -EEXIST ? -EADDRINUSE : rc;
+}
+
+int resolve_up(const struct slot *s, int ns_fd, struct err *e)
+{
+	return serve(s, ns_fd, false, e);
 }
 
 void resolve_again(const struct slot *s, int ns_fd)
 {
 	struct err e = {.code = 0};
 
-	if (!dns_serves(s->serial) && resolve_up(s, ns_fd, &e) < 0)
+	if (!dns_serves(s->serial) && serve(s, ns_fd, true, &e) < 0)
 		log_warning("%s, ignoring: the guest in network slot %u cannot look up names",
 			    e.text, s->index);
 }

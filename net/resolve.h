@@ -13,7 +13,8 @@
  */
 int resolve_up(const struct slot *s, int ns_fd, struct err *e);
 
-/* For a slot that was there before this process, or is served already. What fails is logged: the slot is of use without. */
+/* For a slot that was there before this process, or is served already: from when its rules are known, dns_rules(). What fails is logged: the slot is
+ * of use without. */
 void resolve_again(const struct slot *s, int ns_fd);
 
 #endif

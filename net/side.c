@@ -18,6 +18,7 @@
 #include <net/if.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -152,36 +153,41 @@ static int pool_choose(const struct used *u, struct pool *ret, struct err *e)
 	return 0;
 }
 
-/* Find the block that is ours already, or claim one. */
-static int pool_claim(struct net_side *h, const char *address_pool, struct err *e)
+/* Find the block that is ours already, or claim one; with the lock on /run/netns. */
+static int claim_one(struct net_side *h, struct used *u, struct err *e)
 {
-	struct used u = {.metric = claim_metric(h->instance)};
 	struct nlr_route claim;
-	AUTO_FREE struct addr_range *ranges = NULL;
-	AUTO_FD dir_fd = -1; /* holds the lock until the end */
 	bool keep = false;
-	int rc = 0;
+	int rc = nlr_routes(h->nl, used_add, u, e);
 
-	if (address_pool[0] && pool_parse(address_pool, &u.asked) < 0)
-		return err_set(e, EINVAL, "not a block of addresses: %s", address_pool);
-	rc = space_dir_lock(&dir_fd, e);
-	if (rc < 0)
-		return rc;
-	rc = nlr_routes(h->nl, used_add, &u, e);
-	ranges = u.ranges;
-	if (rc == 0 && u.failed)
+	if (rc == 0 && u->failed)
 		rc = err_set(e, ENOMEM, "no memory for the list of routes");
-	if (rc == 0 && u.has_own)
-		rc = own_keep(h, &u, &keep, e);
+	if (rc == 0 && u->has_own)
+		rc = own_keep(h, u, &keep, e);
 	if (rc < 0 || keep)
 		return rc;
-	rc = pool_choose(&u, &h->pool, e);
+	rc = pool_choose(u, &h->pool, e);
 	if (rc < 0) {
 		h->pool.total = 0; /* it is not ours */
 		return rc;
 	}
 	claim = claim_route(h);
 	return nlr_route_add(h->nl, &claim, e);
+}
+
+static int pool_claim(struct net_side *h, const char *address_pool, struct err *e)
+{
+	struct used u = {.metric = claim_metric(h->instance)};
+	AUTO_FD dir_fd = -1; /* holds the lock until the end */
+	int rc = 0;
+
+	if (address_pool[0] && pool_parse(address_pool, &u.asked) < 0)
+		return err_set(e, EINVAL, "not a block of addresses: %s", address_pool);
+	rc = space_dir_lock(&dir_fd, e);
+	if (rc == 0)
+		rc = claim_one(h, &u, e);
+	free(u.ranges);
+	return rc;
 }
 
 static int forwarding_on(struct err *e)

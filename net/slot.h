@@ -145,7 +145,8 @@ struct slot_driver {
 			 int *ret_rcs, struct err *ret_errs);
 
 	/* Is it there, as up() left it? Asked in recovery with @index and @serial set; fills the text and opens the
-	 * descriptors, but for a tap that the VMM still has: it takes one opener, and tap_fd is -1 then. */
+	 * descriptors, but for a tap that the VMM still has: it takes one opener, and tap_fd is -1 then.
+	 * Its guest's questions for names wait until egress() has said what it may ask for. */
 	bool (*alive)(struct slot *s);
 
 	/* Remove what bears this instance's name and whose serial is not wanted. Return: number removed; negative errno. */

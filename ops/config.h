@@ -53,6 +53,7 @@ struct config_row {
 	const char *help;     /* for the help file: one line */
 	int (*check)(const char *value, struct err *e);
 	bool restart; /* a change takes effect at the next start */
+	bool live;    /* a change takes effect at once: net_apply() */
 };
 
 /* Indexed by enum config_key. */

@@ -3,8 +3,10 @@
 #ifndef SBXFS_OPS_NET_H
 #define SBXFS_OPS_NET_H
 
+#include "base/buf.h"
 #include "base/deadline.h"
 #include "base/err.h"
+#include "net/egress.h"
 #include "ops/sbx.h"
 
 /**
@@ -13,5 +15,17 @@
  * Return: 0; a negative errno of the driver, with what it could not do in @e: some of it may hold then.
  */
 int net_apply(struct sbx *s, const struct deadline *d, struct err *e);
+
+/* The text of the setting egress that holds, its template's if it has none of its own; appended. Without the turn too. */
+void net_egress_setting(struct sbx *s, struct buf *b);
+
+/**
+ * egress_refresh() - Read from the kernel what its egress rules have counted, for files to show
+ * Context: any thread, without the turn and locks; waits for others that change slots. Nothing happens when it has no slot.
+ */
+void egress_refresh(struct sbx *s);
+
+/* Fill in what was counted last by the rules that hold; they stay as they are when it has no slot, or has others. Does not wait. */
+void egress_counted(struct sbx *s, struct egress *rules);
 
 #endif

@@ -53,6 +53,7 @@ static void sbx_free(struct sbx *s)
 	record_forget(s);
 	snapshot_list_free(s);
 	config_done(&s->config);
+	egress_done(&s->egress);
 	sbx_drop_version(s);
 	fd_close(s->console_fd);
 	free(s->dir);

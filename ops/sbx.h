@@ -7,6 +7,7 @@
  *   lane lock (lane.c)           every lane's queue and running job, and the pool's list of work
  *   sbx->lock                    the fields marked [lock] below: what readers show
  *   event lock (event.c)         the ring of events
+ *   slot locks (slots-keep.c, slots.c)  who has which network slot
  * None is held over a call that can block for longer than memory takes; no callback is called under one.
  *
  * save_lock (record.c) is held over the whole of a save, so it is taken before any of these; snapshot_lock
@@ -29,6 +30,7 @@
 #include "base/parse.h"
 #include "base/proc.h"
 #include "guest/guest.h"
+#include "net/egress.h"
 #include "net/slot.h"
 #include "ops/config.h"
 #include "ops/lane.h"
@@ -162,7 +164,10 @@ struct sbx {
 	char token[GUEST_TOKEN_SIZE]; /* [lock] "" until the first start */
 	struct slot
 		shown; /* [lock] copy of slot for readers, descriptors -1; host_ip "" when there is none */
-	struct proc_id shown_vm;                  /* [lock] pid 0 when there is none */
+	struct proc_id shown_vm; /* [lock] pid 0 when there is none */
+	struct egress
+		egress; /* [lock] what its slot was told last, and what that has counted; net.h */
+	uint32_t egress_serial;                   /* [lock] of that slot; 0: there was none */
 	uint64_t cow_used_bytes, cow_total_bytes; /* [lock] 0: not known */
 	uint64_t mem_used_bytes;                  /* [lock] 0: not known */
 	struct sbx_waiter *waiters;               /* [lock] */

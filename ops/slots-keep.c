@@ -181,6 +181,7 @@ static void tell_freed(void)
 	const uint64_t n = waiters;
 
 	freed++;
+	fill_ms = 0; /* there may be room for another ready one */
 	if (n > 0 && write(freed_fd, &n, sizeof(n)) < 0)
 		log_debug("eventfd: it is full, so they will wake");
 }
@@ -190,9 +191,13 @@ static void fill_one(void)
 	const struct deadline d = deadline_in(WORK_MS, stop_fd);
 	struct slot_kept *k = calloc(1, sizeof(*k));
 	struct err e = {0};
-	int r = k ? slots_make(&d, &k->slot, &e) : err_set(&e, ENOMEM, "no memory");
+	int r = -ENOMEM;
 
-	if (r == 0) {
+	if (k)
+		r = slots_make(&d, &k->slot, &e);
+	else
+		(void)err_set(&e, ENOMEM, "no memory");
+	if (k && r == 0) {
 		fill_pause_ms = FILL_RETRY;
 		add_ready(k, 0);
 		return;

@@ -50,7 +50,8 @@ int slots_start(struct err *e);
 /**
  * slots_stop() - Take down what is ready and what was released, and end the thread
  *
- * Nobody gets or releases a slot any more. Takes 20 seconds at most; what would not go by then is logged, and is the next start's.
+ * Nobody gets or releases a slot any more. Takes 20 seconds at most beside what is under way, which may take 15; what would not go by then
+ * is logged, and is the next start's.
  */
 void slots_stop(void);
 

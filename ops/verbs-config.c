@@ -2,17 +2,23 @@
 /* ops/verbs-config.c - set, unset and writes to config, of sandboxes and templates
  *
  * How it works: the change is made to a copy; the copy takes the old one's place in memory, and the old
- * one comes back if the new one cannot be saved. The object's turn keeps others away meanwhile.
+ * one comes back if the new one cannot be saved, or does not take effect at once where that is asked for. The object's turn keeps others away meanwhile.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ops/net.h"
 #include "ops/policy.h"
 #include "ops/record.h"
 #include "ops/template.h"
 #include "ops/verbs-private.h"
+
+enum {
+	LIVE_MS = 30000, /* for a change to take effect in a running sandbox */
+};
 
 static int change_words(struct config *c, const struct verb_call *call, bool unset, bool *restart,
 			struct err *e)
@@ -102,6 +108,60 @@ static int change_sbx(struct verb_call *c, struct config *ret, bool *restart, st
 	return r;
 }
 
+/* Do two sets of settings differ in what takes effect at once? */
+static bool live_differs(struct sbx *s, const struct config *a, const struct config *b)
+{
+	const struct config *base = s->version ? &s->version->defaults : NULL;
+
+	for (int i = 0; i < CONFIG_KEY_COUNT; i++)
+		if (config_rows[i].live &&
+		    strcmp(config_effective(a, base, (enum config_key)i),
+			   config_effective(b, base, (enum config_key)i)) != 0)
+			return true;
+	return false;
+}
+
+/* Back to the settings of before, which are in @config; @e has why. */
+static void change_back(struct verb_call *c, struct config *config, struct err *e)
+{
+	struct deadline d = deadline_in(LIVE_MS, -1);
+	struct err again = {.code = 0};
+	int r;
+
+	swap_config(c->sbx, config);
+	r = record_save(c->sbx, &again);
+	if (r == 0)
+		r = net_apply(c->sbx, &d, &again);
+	if (r < 0) {
+		size_t len = strlen(e->text);
+
+		(void)snprintf(e->text + len, sizeof(e->text) - len,
+			       "; and back to the settings of before: %s", again.text);
+	}
+}
+
+int sbx_change_config(struct verb_call *c, struct config *config, struct err *e)
+{
+	enum sbx_state state = sbx_state(c->sbx);
+	struct deadline d = verb_deadline(c, LIVE_MS);
+	bool live = (state == SBX_RUNNING || state == SBX_FROZEN) &&
+		    live_differs(c->sbx, &c->sbx->config, config);
+	int r;
+
+	swap_config(c->sbx, config);
+	r = record_save(c->sbx, e);
+	if (r < 0) {
+		swap_config(c->sbx, config);
+	} else if (live) {
+		r = net_apply(c->sbx, &d, e);
+		if (r < 0)
+			change_back(c, config, e);
+	}
+	config_done(config);
+	sbx_changed(c->sbx);
+	return r;
+}
+
 int run_change(struct verb_call *c, struct err *e)
 {
 	enum sbx_state state = sbx_state(c->sbx);
@@ -109,14 +169,8 @@ int run_change(struct verb_call *c, struct err *e)
 	bool restart = false;
 	int r = change_sbx(c, &config, &restart, e);
 
-	if (r < 0)
-		return r;
-	swap_config(c->sbx, &config);
-	r = record_save(c->sbx, e);
-	if (r < 0)
-		swap_config(c->sbx, &config);
-	config_done(&config);
-	sbx_changed(c->sbx);
+	if (r == 0)
+		r = sbx_change_config(c, &config, e);
 	policy_kick();
 	if (r == 0 && restart && (state == SBX_RUNNING || state == SBX_FROZEN))
 		buf_adds(c->out, "takes effect at the next start\n");

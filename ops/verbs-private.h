@@ -38,6 +38,18 @@ int run_clone(struct verb_call *c, struct err *e);
 int run_change(struct verb_call *c, struct err *e);
 int run_template_change(struct verb_call *c, struct err *e);
 
+/**
+ * sbx_change_config() - Have a sandbox's settings be these: durably, and at once for those that are live
+ * @config: taken, on failure too
+ * Return: 0; a negative errno with the old settings in force again, or what went wrong with that in @e.
+ */
+int sbx_change_config(struct verb_call *c, struct config *config, struct err *e);
+
+/* verbs-egress.c */
+int run_egress_add(struct verb_call *c, struct err *e);
+int run_egress_remove(struct verb_call *c, struct err *e);
+int run_egress_reset(struct verb_call *c, struct err *e);
+
 /* verbs-host.c */
 int run_create(struct verb_call *c, struct err *e);
 int run_loglevel(struct verb_call *c, struct err *e);

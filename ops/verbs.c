@@ -73,6 +73,22 @@ static const struct verb snapshot_verbs[] = {
 	{ .name = NULL },
 };
 
+static const struct verb egress_verbs[] = {
+	{ "allow", "ADDRESS[/PREFIX][:PORT]", "the guest may send there",
+	  JOB_LIFECYCLE, VERB_EGRESS, 1, 3, false, ALWAYS, 0, 0, run_egress_add },
+	{ "deny", "ADDRESS[/PREFIX][:PORT]", "it may not",
+	  JOB_LIFECYCLE, VERB_EGRESS, 1, 3, false, ALWAYS, 0, 0, run_egress_add },
+	{ "allow-name", "DOMAIN", "it may look up that name and send to its addresses; *.DOMAIN is all below it",
+	  JOB_LIFECYCLE, VERB_EGRESS, 1, 3, false, ALWAYS, 0, 0, run_egress_add },
+	{ "policy", "allow|deny", "what holds where no rule speaks",
+	  JOB_LIFECYCLE, VERB_EGRESS, 1, 3, false, ALWAYS, 0, 0, run_egress_add },
+	{ "remove", "RULE", "take a rule away, written as it reads",
+	  JOB_LIFECYCLE, VERB_EGRESS, 2, 4, false, ALWAYS, 0, 0, run_egress_remove },
+	{ "reset", "", "back to the default",
+	  JOB_LIFECYCLE, VERB_EGRESS, 0, 0, false, ALWAYS, 0, 0, run_egress_reset },
+	{ .name = NULL },
+};
+
 static const struct verb host_verbs[] = {
 	{ "create", "NAME [KEY=VALUE…] [start]", "define a sandbox with settings, and start it",
 	  JOB_DAEMON, 0, 1, -1, false, ALWAYS, 0, 0, run_create },
@@ -112,6 +128,7 @@ static const struct verb *const tables[COMMAND_TARGET_COUNT] = {
 	[COMMAND_SBX_CTL]         = sbx_verbs,
 	[COMMAND_SBX_CONFIG]      = sbx_verbs,
 	[COMMAND_SBX_SNAPSHOT]    = snapshot_verbs,
+	[COMMAND_SBX_EGRESS]      = egress_verbs,
 	[COMMAND_HOST_CTL]        = host_verbs,
 	[COMMAND_TEMPLATE_CTL]    = template_verbs,
 	[COMMAND_TEMPLATE_CONFIG] = template_verbs,
@@ -152,6 +169,8 @@ const struct verb *verb_find_below(const struct verb *group, const char *name)
 
 const char *verb_prefix(const struct verb *v)
 {
+	if (v->flags & VERB_EGRESS)
+		return "egress-";
 	return v->flags & VERB_SNAPSHOT ? "snapshot-" : "";
 }
 

@@ -24,6 +24,7 @@ enum verb_flags {
 	VERB_GROUP = 1u << 6,    /* its first argument is a verb of another table */
 	VERB_SNAPSHOT = 1u << 7, /* one of those of `snapshot` */
 	VERB_DECIDES = 1u << 12, /* whether it is to run: a planned restart is forgotten */
+	VERB_EGRESS = 1u << 8,   /* one of those of net/egress */
 	VERB_UNSEEN = 1u << 5,   /* not shown as the sandbox's job: that stays the one before */
 };
 

@@ -18,6 +18,7 @@
 #   state NAME, status NAME KEY
 #   events NAME             all events so far, without waiting for more; of the daemon's own: events .
 #   told NAME PATTERN       true once an event matches it; false after 20 seconds
+#   slots_settled           true once the network slots that were given back are gone; false after 60 seconds
 #   leak_mark, leak_check   what the machine and the daemon hold, and whether it is so again
 # shellcheck disable=SC2034,SC2154 # variables for the cases, and of tests/tap.sh
 
@@ -207,7 +208,13 @@ leak_list() {
 	find "$S" -printf '%P\n' | grep -v '\.log$' | sed 's/^/state /' | LC_ALL=C sort
 }
 
+# What was given back of the network is gone: that happens behind the command.
+slots_settled() {
+	wait_for 60 grep -qx slots_dirty=0 "$M/.status"
+}
+
 leak_mark() {
+	slots_settled
 	leak_list >leak.before
 }
 

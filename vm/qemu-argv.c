@@ -150,14 +150,17 @@ static int add_channels(struct qemu_argv *a, const struct vm_spec *s, const stru
  * this machine's guests do not come out of the kernel's other ways to reset. The crypto self-tests are
  * two thirds of all instructions that a stock kernel runs until its first process.
  * Under TCG the machine has no timer good enough to calibrate the TSC against on a busy host; a kernel that
- * fails at it hangs at once.
+ * fails at it hangs at once. Nor is there one to judge the TSC by, which is the host's: compared with ticks, some of
+ * which are lost each time when the process has to wait for a processor, it is found wrong, and from then on the guest
+ * counts ticks. Its clock is several times too slow then, and so is all that sleeps in it.
  */
 static void add_kernel(struct qemu_argv *a, const struct vm_spec *s, const struct qemu_fds *fds)
 {
-	char tsc[40] = "";
+	char tsc[60] = "";
 
 	if (s->host->accel == VM_ACCEL_TCG && s->host->tsc_khz)
-		(void)snprintf(tsc, sizeof(tsc), " tsc_early_khz=%" PRIu32, s->host->tsc_khz);
+		(void)snprintf(tsc, sizeof(tsc), " tsc_early_khz=%" PRIu32 " tsc=reliable",
+			       s->host->tsc_khz);
 	opt(a, "-kernel", "/proc/self/fd/%d", fds->kernel);
 	if (fds->initrd >= 0)
 		opt(a, "-initrd", "/proc/self/fd/%d", fds->initrd);

@@ -6,8 +6,18 @@
  * How it works: the commands make what net/wire.c makes: namespace, forwarding, tap, veth pair, addresses, routes,
  * neighbour, the namespace's table and the host's set element. Ours has a host table besides, made once, as they have.
  */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/file.h"
 #include "base/log.h"
 #include "net/driver.h"
+#include "ops/host.h"
+#include "ops/serial.h"
+#include "ops/settings.h"
+#include "ops/slots.h"
 #include "tests/bench/bench.h"
 
 enum { LIMIT_MS = 60000 };
@@ -86,6 +96,52 @@ static void slot_round(uint32_t round)
 	bench_sample("slot-down", start);
 }
 
+/* From the daemon's table: a ready one taken, which is what a start waits for, and given back, which is what a stop waits for. */
+static void ready_round(void)
+{
+	struct deadline d = deadline_in(LIMIT_MS, -1);
+	struct slots_counts c = {.ready = 0};
+	double start;
+	struct slot s;
+	struct err e;
+
+	while (c.ready == 0) {
+		(void)usleep(1000);
+		slots_count(&c);
+	}
+	start = bench_now();
+	if (slots_get(&d, &s, &e) < 0)
+		bench_die("%s", e.text);
+	bench_sample("slot-ready", start);
+	start = bench_now();
+	slots_release(&s);
+	bench_sample("slot-release", start);
+}
+
+static void ready_begin(uint32_t total)
+{
+	static char dir[] = "/tmp/sbxfs-bench-XXXXXX";
+	struct err e;
+
+	if (!mkdtemp(dir))
+		bench_die("no directory in /tmp");
+	(void)snprintf(host.state_dir, sizeof(host.state_dir), "%s", dir);
+	(void)snprintf(host.instance, sizeof(host.instance), "benc");
+	host.net = &slot_netns;
+	host.state_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	settings.slots_ready = 2;
+	slots_init(total, 32); /* beside those of the other rounds */
+	if (serial_init(&e) < 0 || slots_start(&e) < 0)
+		bench_die("%s", e.text);
+}
+
+static void ready_end(void)
+{
+	slots_stop();
+	(void)close(host.state_fd);
+	(void)file_remove_tree(AT_FDCWD, host.state_dir, NULL); /* else it stays in /tmp */
+}
+
 static void forks_round(void)
 {
 	double start = bench_now();
@@ -113,6 +169,10 @@ int main(int argc, char **argv)
 		slot_round(i);
 		forks_round();
 	}
+	ready_begin(total);
+	for (uint32_t i = 1; i <= count; i++)
+		ready_round();
+	ready_end();
 	slot_netns.done();
 	return 0;
 }

@@ -274,6 +274,8 @@ row_slot() {
 	measure slot-up ms "up" forks-up 0.5
 	measure forks-down ms "down by forked ip and nft"
 	measure slot-down ms "down" forks-down 1.5
+	measure slot-ready us "one that is ready, as a start takes it" slot-up 0.2
+	measure slot-release us "given back, as a stop does" slot-down 0.2
 }
 
 row_dm() {

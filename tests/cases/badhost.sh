@@ -129,6 +129,7 @@ ok "killed together with QEMU" daemon_end a
 daemon a
 is "all three are there again" "$(ls "$M" | tr '\n' ' ')" "new off web1 "
 ok "it is down" ctl web1 "wait stopped,error timeout=20"
+ok "its slot has gone behind it" slots_settled
 ok "exit_reason tells" test -n "$(status web1 exit_reason)"
 is "no network of it is left" "$("$TOP/tests/inventory" | grep -c "^netns .*$(cat "$S/instance")")" 0
 ok "it starts" ctl web1 start

@@ -323,6 +323,7 @@ lane_begin() { # NAME NET
 	{
 		import default "$template" && mkdir "$M/k" && ctl k "set memory_mb=$memory" && ctl k start && keep && rest_k
 	} >step.log || say - "the lane $lane cannot begin: $(head -n 1 step.log)"
+	slots_settled || say - "the slot of k does not go"
 	rules >rules.rest
 }
 lane_end() {

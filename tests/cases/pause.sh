@@ -84,6 +84,7 @@ is_said() { # ADDRESS
 released() { # NAME PID: nothing of it runs or is attached
 	process_is_gone "$2" || return
 	[ -z "$(status "$1" pid)$(status "$1" host_ip)$(cat "$M/$1/net/address")" ] || return
+	slots_settled || return
 	! ip netns list 2>/dev/null | grep -q "$(cat "$S/instance")" || return
 	! losetup -nO BACK-FILE 2>/dev/null | grep -q "$(dir_of "$1")" || return
 	[ -z "$(find /sys/fs/cgroup -name "sbxfs-$(cat "$S/instance")-$(status "$1" id | sed 's/.*-//')" 2>/dev/null)" ]

@@ -7,6 +7,7 @@
 # rules; an end at any moment.
 #
 # In a network and a /run of its own, as slot-netns.sh, and with the same helper.
+# shellcheck disable=SC2317 # functions are called by name
 set -u
 
 if [ -z "${SLOT_INSIDE:-}" ]; then
@@ -51,6 +52,9 @@ soon() { # NAME COMMAND…: it is so within a while
 get() { # sets us, ip, link, serial
 	read -r us ip link serial < <(say get)
 }
+spaces() { # how many of ours there are
+	find /run/netns -name 'sbxabcd*' | wc -l
+}
 inventory() {
 	ip -o link | sed 's/^[0-9]*: //; s/@[^:]*//' | sort
 	ip -4 route show table all | sort
@@ -85,7 +89,7 @@ inventory >early
 
 ok "a table with two ready slots" say keep abcd 8 2
 soon "they are made" counts 0 2 0
-is "two are there" "$(ls /run/netns | grep -c ^sbxabcd)" 2
+is "two are there" "$(spaces)" 2
 get
 is "the first is taken" "$ip" 10.11.0.1
 echo "# a ready slot: $us us"
@@ -100,9 +104,9 @@ ok "it is given back" say release "$serial"
 soon "and goes, as there are enough" counts 1 2 0
 ok "the first too" say release "$first"
 soon "it goes" counts 0 2 0
-is "two are there again" "$(ls /run/netns | grep -c ^sbxabcd)" 2
+is "two are there again" "$(spaces)" 2
 is "nothing to prune" "$(say prune)" 0
-is "two are there still" "$(ls /run/netns | grep -c ^sbxabcd)" 2
+is "two are there still" "$(spaces)" 2
 ok "the end of the table" say keepend
 same "leaves nothing" early
 
@@ -269,10 +273,10 @@ theirs() { # as they are now, without what has been counted
 ok "a slot" say up 0 1
 ok "its guest" say guest 1
 for other in docker firewalld; do
-	nft -f $other.nft
+	nft -f "$other.nft"
 	theirs >$other.before
-	say blocked >blocked
-	ok "$other is seen to be in the way" test -s blocked
+	say blocked >told
+	ok "$other is seen to be in the way" test -s told
 	fails "and is" say guestsend 1 198.51.100.2 53
 	ok "the host reaches the guest all the same" say send 10.11.0.1
 	ok "another slot" say up 1 2
@@ -280,7 +284,7 @@ for other in docker firewalld; do
 	ok "init again" say init abcd
 	theirs >$other.after
 	ok "theirs are as they were" cmp $other.before $other.after
-	sed "s/.*nft '//; s/'\$//" blocked | tr ';' '\n' >fix
+	sed "s/.*nft '//; s/'\$//" told | tr ';' '\n' >fix
 	ok "what is told is two commands" test "$(grep -c '^ *insert rule' fix)" = 2
 	ok "which work" nft -f fix
 	is "the guest reaches the world" "$(say guestsend 1 198.51.100.2 53)" 198.51.100.1

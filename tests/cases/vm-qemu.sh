@@ -57,6 +57,13 @@ ok "a flood reaches the console file whether or not a daemon is there" vm flood 
 	forget sh 'sleep 1' open send 'yes 0123456789 | head -c 300000; echo flood-""over' expect flood-over \
 	sh 'test "$(wc -c <"$1/console")" -ge 300000' kill
 
+# One that waits for its processor again and again. Ticks are lost then, and a guest that counts those is soon late.
+# shellcheck disable=SC2016
+ok "emulated on a busy host it keeps to the best clock" vm busy start expect guest-is-up \
+	sh 'for i in $(seq 20); do kill -STOP "$2"; sleep 0.3; kill -CONT "$2"; sleep 0.05; done' \
+	send 'echo "clock=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)="' expect clock=tsc= kill
+ok "nothing is left" nothing_left busy
+
 # ---- the ways to end ---------------------------------------------------------------------------------
 
 ok "poweroff is a shutdown" vm off start expect guest-is-up send 'poweroff -f' ended shutdown

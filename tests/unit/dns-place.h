@@ -197,7 +197,7 @@ static inline struct guest guest_new(uint32_t serial, const char *rules)
 	int udp = bound(SOCK_DGRAM, &g.udp), tcp = bound(SOCK_STREAM, &g.tcp);
 	struct egress parsed;
 
-	assert_int_equal(dns_add(serial, udp, tcp, NULL), 0);
+	assert_int_equal(dns_add(serial, udp, tcp, false, NULL), 0);
 	if (rules) {
 		assert_int_equal(egress_parse(rules, &parsed, NULL), 0);
 		assert_int_equal(dns_rules(serial, &parsed, NULL), 0);

@@ -225,6 +225,23 @@ static void test_rules_change(void **state)
 	fd_close(g.fd);
 }
 
+/* After a restart: what it may ask for has to be known before it is answered. */
+static void test_rules_not_known(void **state)
+{
+	struct sockaddr_in at = loopback(1, 0), tcp_at = at;
+	int udp = bound(SOCK_DGRAM, &at), tcp = bound(SOCK_STREAM, &tcp_at);
+	struct guest g = {.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+
+	(void)state;
+	assert_int_equal(dns_add(1, udp, tcp, true, NULL), 0);
+	assert_int_equal(connect(g.fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+	ask(&g, 1, "two.example", DNS_TYPE_A);
+	assert_false(readable(g.fd, 100) || readable(place.udp[0], 0));
+	set_rules(1, RULES);
+	hear_rcode(&g, 1, DNS_NXDOMAIN, 0);
+	fd_close(g.fd);
+}
+
 static void test_upstream_says_no(void **state)
 {
 	struct guest g = guest_new(1, RULES);
@@ -365,7 +382,7 @@ static void test_add_remove(void **state)
 	(void)state;
 	at.sin_port = 0;
 	tcp = bound(SOCK_STREAM, &at);
-	assert_int_equal(dns_add(1, udp, tcp, NULL), -EEXIST);
+	assert_int_equal(dns_add(1, udp, tcp, false, NULL), -EEXIST);
 	assert_int_equal(fcntl(udp, F_GETFD), -1); /* taken all the same */
 	assert_int_equal(fcntl(tcp, F_GETFD), -1);
 	ask(&g, 1, "any.example", DNS_TYPE_A);
@@ -452,7 +469,7 @@ static void test_start_again(void **state)
 	dns_done();
 	udp = bound(SOCK_DGRAM, &at);
 	assert_true(udp >= 0);
-	assert_int_equal(dns_add(1, udp, dup(udp), NULL), -EIO);
+	assert_int_equal(dns_add(1, udp, dup(udp), false, NULL), -EIO);
 	fd_close(g.fd);
 	place_start(LONG_MS, LONG_MS);
 	g = guest_new(1, NULL);
@@ -475,6 +492,7 @@ int main(void)
 		EACH(test_rebinding),
 		EACH(test_not_let),
 		EACH(test_rules_change),
+		EACH(test_rules_not_known),
 		EACH(test_upstream_says_no),
 		EACH(test_hostile_questions),
 		EACH(test_lengths),

@@ -119,7 +119,7 @@ static void test_cmdline(void **state)
 	assert_string_equal(
 		value(&a, "-append", 0),
 		"console=ttyS0 panic=-1 reboot=t quiet cryptomgr.notests 8250.nr_uarts=1 "
-		"tsc_early_khz=2300000 sbxfs.host=a sbxfs.dns=1.2.3.4,5.6.7.8");
+		"tsc_early_khz=2300000 tsc=reliable sbxfs.host=a sbxfs.dns=1.2.3.4,5.6.7.8");
 	assert_string_equal(value(&a, "-initrd", 0), "/proc/self/fd/8");
 	qemu_argv_done(&a);
 

@@ -33,7 +33,8 @@ same_as() { # FILE
 left() { # FILE: is everything as it was then?
 	wait_for 30 same_as "$1" || { diff "$1" "$1.now"; return 1; }
 }
-settled() { # udev's links come and go on their own time
+settled() { # udev's links come and go on their own time, and so do slots
+	[ ! -e "${M:-}/.status" ] || slots_settled
 	[ ! -e /run/udev/control ] || udevadm settle -t 10
 }
 
