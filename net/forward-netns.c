@@ -435,8 +435,11 @@ int forwards_set(const struct slot *s, const struct forward *list, size_t count,
 	char link[SLOT_NAME_SIZE];
 	struct owner **at;
 	uint32_t to = 0;
-	int rc = copy ? side_lock(d, &h, e) : err_set(e, ENOMEM, "no memory");
+	int rc;
 
+	if (!copy)
+		return err_set(e, ENOMEM, "no memory");
+	rc = side_lock(d, &h, e);
 	if (rc < 0) {
 		free(copy);
 		return rc;

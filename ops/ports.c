@@ -65,7 +65,7 @@ static void swap(struct sbx *s, struct list *l)
 
 int ports_copy(struct sbx *s, struct forward **ret, size_t *ret_count, struct err *e)
 {
-	struct list l;
+	struct list l = {NULL, 0};
 	int r = list_copy(s, &l, e);
 
 	if (r < 0)
@@ -213,12 +213,12 @@ static int insert(struct list *l, const struct forward *f, struct err *e)
 int ports_add(struct sbx *s, const struct forward *f, const struct writer *w,
 	      const struct deadline *d, struct err *e)
 {
-	struct list l;
+	struct list l = {NULL, 0};
 	int r = check_right(f, w, e);
 
 	if (r == 0)
 		r = list_copy(s, &l, e);
-	if (r < 0)
+	if (r < 0 || !l.f)
 		return r;
 	r = insert(&l, f, e);
 	if (r < 0) {
@@ -243,12 +243,12 @@ int ports_remove(struct sbx *s, const char *spec, const struct deadline *d, stru
 	struct forward wanted;
 	bool whole = forward_parse(spec, &wanted, NULL) == 0;
 	size_t kept = 0;
-	struct list l;
+	struct list l = {NULL, 0};
 	int r = whole ? 0 : forward_parse_place(spec, &wanted, e);
 
 	if (r == 0)
 		r = list_copy(s, &l, e);
-	if (r < 0)
+	if (r < 0 || !l.f)
 		return r;
 	for (size_t i = 0; i < l.count; i++)
 		if (!fits(&l.f[i], &wanted, whole))

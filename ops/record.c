@@ -27,7 +27,8 @@ static const char *const known[] = {
 	"name",       "uid",        "gid",     "mode",        "template",
 	"created_ms", "started_ms", "state",   "exit_reason", "last_error",
 	"token",      "gone",       "storage", "data",        "snapshot_parent",
-	"memory",     "vmm",        "clone",   "config",      "ports",       "traffic"};
+	"memory",     "vmm",        "clone",   "config",      "ports",
+	"traffic"};
 
 /* What the level in the journal does not tell. */
 static const char *lasting_state(const struct sbx *s)

@@ -3,7 +3,7 @@
 # tests/cases/ports.sh - ports of the host that lead to real guests, a limit on what goes through, and what is counted of it
 # needs: fuse root tcg netns
 # proves: 66 82
-# shellcheck disable=SC2016 # what stands in '…' is for another shell
+# shellcheck disable=SC2016,SC2317 # what stands in '…' is for another shell; functions are called by name
 set -u
 if [ -z "${SLOT_INSIDE:-}" ]; then
 	SLOT_INSIDE=1 exec "$TOP/tests/isolate" bash "$0"

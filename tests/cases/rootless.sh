@@ -3,7 +3,7 @@
 # tests/cases/rootless.sh - a daemon of an ordinary user: user networking, a store of files, no privilege
 # needs: fuse tcg
 # proves: 61 62 75
-# shellcheck disable=SC2016 # what stands in '…' is for another shell
+# shellcheck disable=SC2016,SC2317 # what stands in '…' is for another shell; functions are called by name
 set -u
 # shellcheck source=tests/tap.sh
 . "$TOP/tests/tap.sh"
