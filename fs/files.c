@@ -32,6 +32,8 @@ static const struct file host_files[] = {
 	{".help", 0444, FILE_FIXED, host_help, 0, NODE_ROOT, "this text"},
 	{".templates", 0755, FILE_DIR, NULL, 0, NODE_TEMPLATE,
 	 "what sandboxes are made from: mkdir and rmdir make and remove one"},
+	{".metrics", 0444, 0, text_host_metrics, 0, NODE_ROOT,
+	 "measurements of the daemon and of every sandbox, for Prometheus"},
 	{NULL, 0, 0, NULL, 0, NODE_ROOT, NULL}
 };
 
@@ -63,6 +65,7 @@ static const struct file sbx_files[] = {
 	{"help", 0444, FILE_FIXED, sbx_help, 0, NODE_ROOT, "this text"},
 	{"snapshot", 0666, FILE_COMMANDS | FILE_POLLABLE, text_snapshot, COMMAND_SBX_SNAPSHOT, NODE_ROOT,
 	 "its snapshots; write create, rollback, delete, export, import, commit"},
+	{"metrics", 0444, 0, text_metrics, 0, NODE_ROOT, "measurements, for Prometheus"},
 	{NULL, 0, 0, NULL, 0, NODE_ROOT, NULL}
 };
 
@@ -73,6 +76,8 @@ static const struct file net_files[] = {
 	{"netns", 0444, 0, text_net_netns, 0, NODE_ROOT, "the network namespace that its VMM runs in"},
 	{"egress", 0666, FILE_COMMANDS, text_net_egress, COMMAND_SBX_EGRESS, NODE_ROOT,
 	 "what the guest may send to; write allow, deny, allow-name, policy, remove, reset"},
+	{"ports", 0666, FILE_COMMANDS, text_net_ports, COMMAND_SBX_PORTS, NODE_ROOT,
+	 "ports of the host that lead to the guest; write HOSTPORT:GUESTPORT, remove, reset"},
 	{NULL, 0, 0, NULL, 0, NODE_ROOT, NULL}
 };
 
@@ -240,6 +245,8 @@ static int sbx_help(const struct object *o, struct buf *b)
 	verb_help(COMMAND_SBX_SNAPSHOT, b);
 	buf_adds(b, "\nCommands (net/egress):\n");
 	verb_help(COMMAND_SBX_EGRESS, b);
+	buf_adds(b, "\nCommands (net/ports):\n");
+	verb_help(COMMAND_SBX_PORTS, b);
 	help_keys(b);
 	return 0;
 }
@@ -270,6 +277,7 @@ void files_dump(struct buf *b)
 	dump_verbs(COMMAND_SBX_CTL, "", b);
 	dump_verbs(COMMAND_SBX_SNAPSHOT, "snapshot ", b);
 	dump_verbs(COMMAND_SBX_EGRESS, "", b);
+	dump_verbs(COMMAND_SBX_PORTS, "ports ", b);
 	for (int i = 0; i < CONFIG_KEY_COUNT; i++)
 		buf_addf(b, "key %s\n", config_rows[i].name);
 	text_dump_keys(b);

@@ -18,6 +18,7 @@
 #include "base/timefmt.h"
 #include "ops/host.h"
 #include "ops/net.h"
+#include "ops/ports.h"
 #include "ops/snapshot.h"
 
 struct key {
@@ -435,5 +436,11 @@ int text_net_egress(const struct object *o, struct buf *b)
 	egress_render(&rules, "\n", true, b);
 	buf_addc(b, '\n');
 	egress_done(&rules);
+	return 0;
+}
+
+int text_net_ports(const struct object *o, struct buf *b)
+{
+	ports_render(o->sbx, b);
 	return 0;
 }

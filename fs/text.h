@@ -11,6 +11,7 @@
 int text_host_status(const struct object *o, struct buf *b);
 int text_host_status_json(const struct object *o, struct buf *b);
 int text_host_ps(const struct object *o, struct buf *b);
+int text_host_metrics(const struct object *o, struct buf *b); /* metrics.c, as text_metrics() */
 int text_version(const struct object *o, struct buf *b);
 
 int text_template_status(const struct object *o, struct buf *b);
@@ -21,6 +22,7 @@ int text_state(const struct object *o, struct buf *b);
 int text_status(const struct object *o, struct buf *b);
 int text_status_json(const struct object *o, struct buf *b);
 int text_config(const struct object *o, struct buf *b);
+int text_metrics(const struct object *o, struct buf *b);
 int text_snapshot(const struct object *o, struct buf *b);
 int text_token(const struct object *o, struct buf *b);
 int text_net_address(const struct object *o, struct buf *b);
@@ -28,6 +30,7 @@ int text_net_gateway(const struct object *o, struct buf *b);
 int text_net_mac(const struct object *o, struct buf *b);
 int text_net_egress(const struct object *o, struct buf *b);
 int text_net_netns(const struct object *o, struct buf *b);
+int text_net_ports(const struct object *o, struct buf *b);
 
 /* The keys of a sandbox's status, for files_dump(): "status NAME" lines. */
 void text_dump_keys(struct buf *b);

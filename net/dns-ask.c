@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* net/dns-ask.c - asking the upstream: the host's own name servers, one after the other
  *
- * How it works: each try has a socket of its own, connected to the server, so with a source port that nobody can know, and an id as random as that. The kernel lets only
- * that server's packets in; what is in them has to fit the question besides. The servers are asked in turn, all of them twice, and share
- * the time that a question has. One that says that it cannot tell, or that is not there, is not asked again for that question. Questions
- * that came by TCP are asked by TCP.
+ * How it works: each try has a socket of its own, connected to the server, so with a source port that nobody can know, and
+ * an id as random as that. The kernel lets only that server's packets in; what is in them has to fit the question
+ * besides. The servers are asked in turn, all of them twice, and share the time that a question has. One that says that
+ * it cannot tell, or that is not there, is not asked again for that question. Questions that came by TCP are asked by TCP.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -177,9 +177,9 @@ static void make_room(void)
 {
 	struct dns_ask *a, *oldest = TAILQ_FIRST(&dns.asks);
 
-	TAILQ_FOREACH(a, &dns.asks, by_age)
-	if (a->slot->ask_count > oldest->slot->ask_count)
-		oldest = a;
+	for (a = TAILQ_FIRST(&dns.asks); a; a = TAILQ_NEXT(a, by_age))
+		if (a->slot->ask_count > oldest->slot->ask_count)
+			oldest = a;
 	if (oldest)
 		dns_ask_answered(oldest, NULL, 0);
 }

@@ -72,9 +72,10 @@ static size_t take_label(const struct cursor *c, size_t at, struct dns_name *n)
 /* A name; the cursor goes behind it. */
 static void take_name(struct cursor *c, bool may_point, struct dns_name *ret)
 {
-	size_t at = c->at, limit = c->at, len = 0;
+	size_t at = c->at, len = 0, limit;
 	bool jumped = false;
 
+	limit = at;
 	ret->len = 0;
 	while (!c->bad && at < c->len) {
 		if ((c->data[at] & POINTER) == POINTER && may_point && c->len - at >= 2) {

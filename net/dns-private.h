@@ -53,8 +53,8 @@ struct dns_slot {
 	bool waits;          /* for its rules to be known */
 	struct egress rules; /* its rules are owned */
 	unsigned ask_count, conn_count;
-	LIST_HEAD(, dns_ask) asks;
-	LIST_HEAD(, dns_conn) conns;
+	LIST_HEAD(dns_slot_asks, dns_ask) asks;
+	LIST_HEAD(dns_slot_conns, dns_conn) conns;
 	LIST_ENTRY(dns_slot) same_hash;
 };
 
@@ -109,8 +109,8 @@ struct dns_options {
 
 struct dns {
 	struct dns_options options;
-	TAILQ_HEAD(, dns_ask) asks;   /* the oldest first */
-	TAILQ_HEAD(, dns_conn) conns; /* the idlest first */
+	TAILQ_HEAD(dns_all_asks, dns_ask) asks;    /* the oldest first */
+	TAILQ_HEAD(dns_all_conns, dns_conn) conns; /* the idlest first */
 	unsigned ask_count, conn_count;
 	bool is_short; /* of descriptors or memory: slots wait for the next check to accept connections */
 	uint8_t in[DNS_MESSAGE_MAX]; /* of the thread */

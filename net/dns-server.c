@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* net/dns-server.c - the host's own name servers, from its resolv.conf
  *
- * How it works: the file is looked at when a question comes, a second after it was looked at last, and read when it is another one. It is not
- * watched: programs replace it by all kinds of ways, through links too.
+ * How it works: the file is looked at when a question comes, a second after it was looked at last, and read when it is
+ * another one. It is not watched: programs replace it by all kinds of ways, through links too.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>

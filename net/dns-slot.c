@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* net/dns-slot.c - what a guest has asked, and the answer to it
  *
- * How it works: what can be told without the upstream is told at once. For the rest a question is made (dns-ask.c), and what comes back is
- * looked at before the guest gets it: its addresses are let through first, by the rules that hold by then, and those that no guest may
- * reach under a name are left out (a public name that leads to a private address is somebody's attempt to get there). Where the policy is to
- * allow, no name is asked for and nothing is let through.
+ * How it works: what can be told without the upstream is told at once. For the rest a question is made (dns-ask.c), and
+ * what comes back is looked at before the guest gets it: its addresses are let through first, by the rules that hold by
+ * then, and those that no guest may reach under a name are left out (a public name that leads to a private address is
+ * somebody's attempt to get there). Where the policy is to allow, any name may be asked for and nothing is let through.
  */
 #include <errno.h>
 #include <string.h>

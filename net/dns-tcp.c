@@ -164,9 +164,9 @@ static void make_room(void)
 {
 	struct dns_conn *c, *idlest = TAILQ_FIRST(&dns.conns);
 
-	TAILQ_FOREACH(c, &dns.conns, by_age)
-	if (c->slot->conn_count > idlest->slot->conn_count)
-		idlest = c;
+	for (c = TAILQ_FIRST(&dns.conns); c; c = TAILQ_NEXT(c, by_age))
+		if (c->slot->conn_count > idlest->slot->conn_count)
+			idlest = c;
 	if (idlest)
 		dns_conn_close(idlest);
 }

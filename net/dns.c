@@ -2,11 +2,11 @@
 /* net/dns.c - the guests' resolver: its thread and its slots
  *
  * How it works: one thread waits for events of all slots' sockets, of the connections to them, and of the sockets to the
- * upstream, one of each question. What is ready is served for a turn, then the next: a guest that asks without end waits for others. Nothing in
- * the thread waits but the call that has addresses let through, which is made without the lock.
+ * upstream, one of each question. What is ready is served for a turn, then the next: a guest that asks without end waits
+ * for others. Nothing in the thread waits but the call that has addresses let through, which is made without the lock.
  *
- * Guests are not trusted: what one can make us hold is limited, by the slot and in all (dns-private.h), and so is the time for which it is held. When all
- * together want more than there is, the slot that holds most loses its oldest.
+ * Guests are not trusted: what one can make us hold is limited, by the slot and in all (dns-private.h), and so is the
+ * time for which it is held. When all together want more than there is, the slot that holds most loses its oldest.
  */
 #include "net/dns.h"
 
@@ -37,8 +37,8 @@ enum {
 struct dns dns;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static LIST_HEAD(, dns_slot) slots[HASH_SIZE];
-static SLIST_HEAD(, dns_watch) dead;
+static LIST_HEAD(dns_slots, dns_slot) slots[HASH_SIZE];
+static SLIST_HEAD(dns_dead, dns_watch) dead;
 static pthread_t thread;
 static int epoll_fd = -1; /* -1: not started */
 static struct dns_watch stop = {.fd = -1};
@@ -108,8 +108,8 @@ static void listen_again(void)
 		return;
 	dns.is_short = false;
 	for (size_t i = 0; i < HASH_SIZE; i++)
-		LIST_FOREACH(s, &slots[i], same_hash)
-	dns_slot_listen(s);
+		for (s = LIST_FIRST(&slots[i]); s; s = LIST_NEXT(s, same_hash))
+			dns_slot_listen(s);
 }
 
 static void check(int64_t *checked_ms)
@@ -221,9 +221,9 @@ static struct dns_slot *slot_find(uint32_t serial)
 {
 	struct dns_slot *s;
 
-	LIST_FOREACH(s, &slots[serial % HASH_SIZE], same_hash)
-	if (s->serial == serial)
-		return s;
+	for (s = LIST_FIRST(&slots[serial % HASH_SIZE]); s; s = LIST_NEXT(s, same_hash))
+		if (s->serial == serial)
+			return s;
 	return NULL;
 }
 
@@ -373,9 +373,12 @@ void dns_remove(uint32_t serial)
 /* What has come and is not read yet was meant for the one before. */
 static void slot_forget(struct dns_slot *s)
 {
+	char dropped[1];
+
 	s->life++;
 	dns_slot_clear(s);
-	for (int i = 0; i < FORGET_MAX && recv(s->udp.fd, NULL, 0, MSG_DONTWAIT) >= 0; i++)
+	for (int i = 0;
+	     i < FORGET_MAX && recv(s->udp.fd, dropped, sizeof(dropped), MSG_DONTWAIT) >= 0; i++)
 		;
 	for (int i = 0; i < FORGET_MAX; i++) {
 		AUTO_FD fd = accept4(s->tcp.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* net/dns.h - the guests' resolver: asks the host's own name servers, and only for what a guest may ask
  *
- * One thread serves all slots. Each slot has a socket for UDP and one for TCP, bound to its gateway's address in its own namespace, so a
- * guest can only be itself. A name that its rules do not allow does not exist (NXDOMAIN; anything else is asked again and again). The addresses of
- * an allowed one are let through before the guest learns of them, but for private and other closed ones: those are left out of the answer, unless a
- * rule with a range opens them anyway. Where the policy is to allow, everything is asked and nothing let through.
+ * One thread serves all slots. Each slot has a socket for UDP and one for TCP, bound to its gateway's address in its own
+ * namespace, so a guest can only be itself. A name that its rules do not allow does not exist (NXDOMAIN; anything else is
+ * asked again and again). The addresses of an allowed one are let through before the guest learns of them, but for private
+ * and other closed ones: those are left out of the answer, unless a rule with a range opens them anyway. Where the policy
+ * is to allow, everything is asked and nothing let through.
  */
 #ifndef SBXFS_NET_DNS_H
 #define SBXFS_NET_DNS_H
@@ -19,9 +20,10 @@ struct egress;
 
 /**
  * dns_init() - Start the thread
- * @let: called in it before an answer is passed on, while no lock of the resolver is held: may send to these @count addresses for @ttl_sec
- *       seconds (their time to live, which is a day at most, and half a minute more), by the first of the slot's rules that has the name. The slot may be gone by then, or its
- *       rules be others. A failure makes the answer SERVFAIL. NULL: nothing is to be let through
+ * @let: called in it before an answer is passed on, while no lock of the resolver is held: may send to these @count
+ *       addresses for @ttl_sec seconds (their time to live, which is a day at most, and half a minute more), by the first
+ *       of the slot's rules that has the name. The slot may be gone by then, or its rules be others. A failure makes the
+ *       answer SERVFAIL. NULL: nothing is to be let through
  * Return: 0, also when it runs already; negative errno.
  */
 int dns_init(int (*let)(uint32_t serial, const char *name, const uint32_t *addrs, size_t count,

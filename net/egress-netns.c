@@ -341,41 +341,59 @@ static void lease_keep(struct held *h, const char *id, uint32_t addr, int64_t un
 	l->until_ms = until_ms;
 }
 
+/* What a name stands for. */
+struct answer {
+	const uint32_t *addrs; /* @count of them */
+	size_t count;
+	uint32_t ttl_sec;
+};
+
+/* May it be sent to under a name at all, and is that new? */
+static bool is_to_let(const struct net_side *side, struct held *h, const char *id, uint32_t addr,
+		      int64_t until_ms)
+{
+	const struct lease *l = lease_find(h, id, addr);
+
+	return !addr_is_closed(addr) &&
+	       !addr_range_overlaps(side->pool.block, addr_range_of(addr, 32)) &&
+	       (!l || l->until_ms < until_ms - LET_SLACK_MS);
+}
+
 /* With the lock held. @r: the rule that has the name. */
 static int let(struct net_side *side, struct held *h, const struct egress_rule *r,
-	       const uint32_t *addrs, size_t count, uint32_t ttl_sec, struct err *e)
+	       const struct answer *a, struct err *e)
 {
-	int64_t until = clock_ms() + (int64_t)ttl_sec * 1000;
+	int64_t until = clock_ms() + (int64_t)a->ttl_sec * 1000;
 	AUTO_BUF b = BUF_INIT;
 	char id[EGRESS_ID_SIZE];
 	int rc = 0;
 
 	egress_id(r, id);
-	for (size_t i = 0; i < count; i++) {
-		const struct lease *l = lease_find(h, id, addrs[i]);
-
-		if (addr_is_closed(addrs[i]) ||
-		    addr_range_overlaps(side->pool.block, addr_range_of(addrs[i], 32)) ||
-		    (l && l->until_ms >= until - LET_SLACK_MS))
-			continue;
-		egress_let_commands(r, addrs[i], ttl_sec, &b);
-	}
+	for (size_t i = 0; i < a->count; i++)
+		if (is_to_let(side, h, id, a->addrs[i], until))
+			egress_let_commands(r, a->addrs[i], a->ttl_sec, &b);
 	if (buf_error(&b))
 		return no_memory(e);
 	if (b.len > 0)
 		rc = nft_run(h->nft, buf_text(&b), NULL, e);
-	for (size_t i = 0; i < count && rc == 0 && b.len > 0; i++) {
-		const struct lease *l = lease_find(h, id, addrs[i]);
-
-		if (!l || l->until_ms < until - LET_SLACK_MS)
-			lease_keep(h, id, addrs[i], until);
-	}
+	for (size_t i = 0; i < a->count && rc == 0; i++)
+		if (is_to_let(side, h, id, a->addrs[i], until))
+			lease_keep(h, id, a->addrs[i], until);
 	return rc;
+}
+
+static const struct egress_rule *rule_for(const struct egress *g, const char *name)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (egress_rule_has(&g->rules[i], name))
+			return &g->rules[i];
+	return NULL;
 }
 
 int egress_let(uint32_t serial, const char *name, const uint32_t *addrs, size_t count,
 	       uint32_t ttl_sec, struct err *e)
 {
+	const struct answer answer = {.addrs = addrs, .count = count, .ttl_sec = ttl_sec};
 	struct deadline d = deadline_in(LET_MS, -1);
 	const struct egress_rule *rule = NULL;
 	struct net_side *side = NULL;
@@ -387,11 +405,10 @@ int egress_let(uint32_t serial, const char *name, const uint32_t *addrs, size_t 
 	h = held_find(serial);
 	if (h && !h->is_known)
 		rc = err_set(e, EAGAIN, "the rules of network slot %u are not known yet", serial);
-	for (size_t i = 0; h && i < h->rules.count && !rule && rc == 0; i++)
-		if (egress_rule_has(&h->rules.rules[i], name))
-			rule = &h->rules.rules[i];
+	else if (h)
+		rule = rule_for(&h->rules, name);
 	if (rule)
-		rc = let(side, h, rule, addrs, count, ttl_sec, e);
+		rc = let(side, h, rule, &answer, e);
 	side_unlock(side);
 	return rc;
 }

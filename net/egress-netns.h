@@ -15,13 +15,13 @@ int egress_netns_count(const struct slot *s, struct egress *rules, struct err *e
 /* The four below: with the lock of side.h held. */
 
 /* The table of a new slot as it is by default, as commands. */
-void egress_netns_begin(const struct net_side *h, struct buf *b);
+void egress_netns_begin(const struct net_side *side, struct buf *b);
 
 /* It is there from before this process: what holds in it is not known, and stays until egress() says otherwise. */
 int egress_netns_found(const struct slot *s, struct err *e);
 
 /* For another guest: back to what it had in the beginning, no rule, name or count of anybody. Return: 0; negative errno. */
-int egress_netns_reset(struct net_side *h, const struct slot *s, struct err *e);
+int egress_netns_reset(struct net_side *side, const struct slot *s, struct err *e);
 
 /* The slot goes: forget what is known of it. */
 void egress_netns_forget(uint32_t serial);

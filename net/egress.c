@@ -206,9 +206,9 @@ static int parse_rule(const char *text, struct egress *g, struct err *e)
 	for (char *word; rc == 0 && (word = strtok_r(NULL, " \t\r", &cursor));)
 		if (!is_count(word))
 			rc = err_set(e, EINVAL, "%s is too much", word);
-	if (rc == 0 && !what)
+	if (!what)
 		rc = err_set(e, EINVAL, "it does not say what");
-	if (rc == 0)
+	else if (rc == 0)
 		rc = parse_words(verb, what, g, e);
 	if (rc == -EINVAL)
 		return err_wrap(e, "the rule \"%s\"", text + strspn(text, " \t"));

@@ -432,19 +432,24 @@ int forwards_set(const struct slot *s, const struct forward *list, size_t count,
 {
 	struct held *copy = calloc(count + 1, sizeof(*copy));
 	struct net_side *h = NULL;
+	char link[SLOT_NAME_SIZE];
 	struct owner **at;
 	uint32_t to = 0;
-	int rc = copy ? side_lock(d, &h, e) : err_set(e, ENOMEM, "no memory");
+	int rc;
 
+	if (!copy)
+		return err_set(e, ENOMEM, "no memory");
+	rc = side_lock(d, &h, e);
 	if (rc < 0) {
 		free(copy);
 		return rc;
 	}
 	for (size_t i = 0; i < count; i++)
 		copy[i] = (struct held){.f = list[i], .fd = -1};
-	if (!*owner_at(s->link) && count && addr_parse(s->host_ip, &to) == 0)
-		(void)owner_new(s->link, to); /* NULL is seen below */
-	at = owner_at(s->link);
+	(void)slot_name(h->instance, s->serial, link); /* known after a crash too */
+	if (!*owner_at(link) && count && addr_parse(s->host_ip, &to) == 0)
+		(void)owner_new(link, to); /* NULL is seen below */
+	at = owner_at(link);
 	if (*at) {
 		rc = set_locked(h, *at, copy, count, e);
 	} else {

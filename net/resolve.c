@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* net/resolve.c - the resolver in a slot's namespace
  *
- * How it works: a thread enters the namespace and opens two sockets there; the resolver's own thread is never in it. A slot that is being made has
- * them before it has its addresses, so that what fails here leaves nothing to be undone.
+ * How it works: a thread enters the namespace and opens two sockets there; the resolver's own thread is never in it. A
+ * slot that is being made has them before it has its addresses, so that what fails here leaves nothing to be undone.
  */
 #include "net/resolve.h"
 

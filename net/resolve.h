@@ -9,7 +9,8 @@
 /**
  * resolve_up() - Serve the guest of a slot, as the defaults say
  * @ns_fd: its namespace, borrowed; it need not have addresses yet
- * Return: 0, dns_remove() ends it; -EADDRINUSE a slot of this serial is served, or another process serves this one; another negative errno.
+ * Return: 0, dns_remove() ends it; -EADDRINUSE a slot of this serial is served, or another process serves this one;
+ *         another negative errno.
  */
 int resolve_up(const struct slot *s, int ns_fd, struct err *e);
 

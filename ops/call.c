@@ -2,6 +2,7 @@
 /* ops/call.c - a line taken apart, and its verb run on one object with that object's turn */
 #include "ops/call.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -82,6 +83,11 @@ static const char *take_verb(struct line *l, enum command_target target, struct 
 	(void)snprintf(word, sizeof(word), "%.*s", (int)(word_len(at) < 31 ? word_len(at) : 31),
 		       at);
 	l->verb = verb_find(target, word);
+	if (!l->verb && isdigit((unsigned char)word[0])) {
+		l->verb = verb_find_bare(target);
+		if (l->verb)
+			return at;
+	}
 	if (!l->verb) {
 		(void)err_set(e, EINVAL, "there is no command %s (help lists them)",
 			      word[0] ? word : "after async");

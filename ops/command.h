@@ -20,6 +20,7 @@ enum command_target {
 	COMMAND_SBX_CONFIG,   /* NAME/config: the whole write is one change */
 	COMMAND_SBX_SNAPSHOT, /* NAME/snapshot */
 	COMMAND_SBX_EGRESS,   /* NAME/net/egress */
+	COMMAND_SBX_PORTS,    /* NAME/net/ports */
 	COMMAND_HOST_CTL,     /* .ctl */
 	COMMAND_TEMPLATE_CTL, /* .templates/NAME/ctl */
 	COMMAND_TEMPLATE_CONFIG,

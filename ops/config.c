@@ -21,7 +21,10 @@ enum {
 	VALUE_MAX = 32768,        /* bytes of one value */
 	SECONDS_MAX = 1 << 30,    /* 34 years */
 	DELAY_MAX_MS = 1 << 30,   /* 12 days */
+	NET_BPS_MIN = 8192,
 };
+
+#define NET_BPS_MAX UINT64_C(1000000000000)
 
 static int check_template(const char *value, struct err *e)
 {
@@ -172,15 +175,23 @@ static int check_egress(const char *value, struct err *e)
 	return r;
 }
 
+static int check_net_bps(const char *value, struct err *e)
+{
+	/* With less the guest's agent could not answer in time. */
+	return strcmp(value, "0") == 0
+		       ? 0
+		       : check_number("net_bps", value, NET_BPS_MIN, NET_BPS_MAX, e);
+}
+
 /* clang-format off */
 const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_TEMPLATE]  = { "template",  "default", "what it is made from; pinned at the first start", check_template, true, false },
-	[CONFIG_VCPUS]     = { "vcpus",     "1",       "virtual CPUs, 1 to 64",                           check_vcpus,    true },
-	[CONFIG_MEMORY_MB] = { "memory_mb", "512",     "memory in MiB, 64 or more",                       check_memory,   true },
+	[CONFIG_VCPUS]     = { "vcpus",     "1",       "virtual CPUs, 1 to 64",                           check_vcpus,    true, false },
+	[CONFIG_MEMORY_MB] = { "memory_mb", "512",     "memory in MiB, 64 or more",                       check_memory,   true, false },
 	[CONFIG_DISK_MB]   = { "disk_mb",   "5120",        "disk in MiB; unless set, the template's own size if that is larger", check_disk, true, false },
-	[CONFIG_VMM]       = { "vmm",       "auto",    "auto, qemu or cloud-hypervisor",                  check_vmm,      true },
-	[CONFIG_PROTECT]   = { "protect",   "no",      "yes: destroy and rmdir are refused",              check_protect,  false },
-	[CONFIG_USER]      = { "user",      "root",    "who runs commands in the guest",                  check_user,     true },
+	[CONFIG_VMM]       = { "vmm",       "auto",    "auto, qemu or cloud-hypervisor",                  check_vmm,      true, false },
+	[CONFIG_PROTECT]   = { "protect",   "no",      "yes: destroy and rmdir are refused",              check_protect,  false, false },
+	[CONFIG_USER]      = { "user",      "root",    "who runs commands in the guest",                  check_user,     true, false },
 	[CONFIG_CWD]       = { "cwd",       "",        "where commands run in the guest; empty: the user's home", check_cwd, true, false },
 	[CONFIG_TIMEOUT_SEC] = { "timeout_sec", "0",   "seconds without use after which on_timeout happens; 0: never", check_timeout, false, false },
 	[CONFIG_ON_TIMEOUT] = { "on_timeout", "pause", "pause, stop or destroy",                          check_on_timeout, false, false },
@@ -196,6 +207,7 @@ const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 	[CONFIG_HEALTH_RETRIES] = { "health_retries", "3", "failures in a row that make it unhealthy",  check_health_retries, false, false },
 	[CONFIG_WARM]      = { "warm",      "auto",    "no: the first start boots, also where its template has a memory to go on from", check_warm, false, false },
 	[CONFIG_EGRESS]    = { "egress",    "policy allow", "what the guest may send to: rules, a ; between two; see net/egress", check_egress, false, true },
+	[CONFIG_NET_BPS]   = { "net_bps",   "0",       "bytes a second that the guest may receive, and as many that it may send; 0: no limit", check_net_bps, false, true },
 };
 /* clang-format on */
 

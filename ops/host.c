@@ -30,6 +30,7 @@
 #include "ops/record.h"
 #include "ops/registry.h"
 #include "ops/room.h"
+#include "ops/sampler.h"
 #include "ops/serial.h"
 #include "ops/settings.h"
 #include "ops/slots.h"
@@ -304,6 +305,8 @@ int host_init(const struct host_options *o, struct err *e)
 		r = watch_init(e);
 	if (r == 0)
 		r = room_init(e);
+	if (r == 0)
+		r = sampler_init(e);
 	if (r == 0) {
 		event_add(0, "", "daemon-started", "%s", "");
 		registry_recover();
@@ -381,6 +384,7 @@ void host_done(void)
 	policy_stop();
 	watch_stop(); /* before the lanes: they give them work */
 	room_stop();
+	sampler_done();
 	lane_done();
 	room_done();
 	watch_done();

@@ -27,5 +27,13 @@ void egress_refresh(struct sbx *s);
 
 /* Fill in what was counted last by the rules that hold; they stay as they are when it has no slot, or has others. Does not wait. */
 void egress_counted(struct sbx *s, struct egress *rules);
+/* Of these what its VMM does itself; nothing where the slot has done all. Return: as above, and of the VMM's driver. */
+int net_apply_vm(struct sbx *s, const struct deadline *d, struct err *e);
+
+/* Its slot is one of an earlier daemon: what it was told is not known. */
+void net_adopt(struct sbx *s);
+
+/* Before its slot is released: what others may want at once is free. */
+void net_release(struct sbx *s);
 
 #endif

@@ -21,6 +21,7 @@
 #include "ops/nested.h"
 #include "ops/record.h"
 #include "ops/registry.h"
+#include "ops/sampler.h"
 #include "ops/settings.h"
 #include "ops/slots.h"
 #include "ops/steps-private.h"
@@ -282,6 +283,7 @@ static int hand_over(struct sbx *s, struct sbx *from, const struct deadline *d, 
 		log_info(
 			"the journal of what was ready cannot be written, ignoring: it is removed");
 	admit_drop(from);
+	sampler_add(s, false);
 	return r < 0 ? r : step_apply_network(s, d, e);
 }
 

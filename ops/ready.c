@@ -240,12 +240,44 @@ int ready_wait(struct sbx *s, const struct deadline *d, struct err *e)
 	return r;
 }
 
+/* Ask until it answers. The waits in between end with the VMM. */
+static int wait_answer(struct sbx *s, const struct guest *g, const struct deadline *d,
+		       struct err *e)
+{
+	struct pollfd fd = {.fd = vm_common(s->vm)->pidfd, .events = POLLIN};
+	int wait_ms = RESUMED_WAIT_MS, ask_ms = RESUMED_ASK_MS;
+
+	for (;;) {
+		struct deadline ask = deadline_within(d, ask_ms);
+		struct deadline wait;
+		int r = guest_health(g, &ask, NULL);
+
+		if (r != -EHOSTDOWN)
+			return r;
+		wait = deadline_within(d, wait_ms);
+		r = deadline_poll(&wait, &fd, 1);
+		if (r > 0)
+			return err_set(e, EIO,
+				       "the virtual machine ended before its agent answered");
+		if (r != -ETIMEDOUT || deadline_left_ms(d) == 0)
+			return r;
+		if (wait_ms < RESUMED_WAIT_MAX_MS)
+			wait_ms = wait_ms * 2 < RESUMED_WAIT_MAX_MS ? wait_ms * 2
+								    : RESUMED_WAIT_MAX_MS;
+		if (ask_ms < READY_ASK_MS)
+			ask_ms *= 2;
+	}
+}
+
 int ready_again(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	struct guest g = sbx_agent(s);
 	const struct guest_setup more = {0};
-	int r = guest_health(&g, d, e);
+	int r = wait_answer(s, &g, d, e);
 
+	if (r == -ETIMEDOUT)
+		return err_set(e, EHOSTDOWN, "no guest agent answers at %s:%u in time", g.addr,
+			       g.port);
 	if (r < 0)
 		return r;
 	/* Held by a daemon that died over it, the guest could not write what /init sets; an agent without it holds nothing. */
@@ -273,35 +305,6 @@ static int token_renew(struct sbx *s, struct err *e)
 	return record_save(s, e);
 }
 
-/* Ask until it answers. The waits in between end with the VMM. */
-static int wait_resumed(struct sbx *s, const struct guest *g, const struct deadline *d,
-			struct err *e)
-{
-	struct pollfd fd = {.fd = vm_common(s->vm)->pidfd, .events = POLLIN};
-	int wait_ms = RESUMED_WAIT_MS, ask_ms = RESUMED_ASK_MS;
-
-	for (;;) {
-		struct deadline ask = deadline_within(d, ask_ms);
-		struct deadline wait;
-		int r = guest_health(g, &ask, NULL);
-
-		if (r != -EHOSTDOWN)
-			return r;
-		wait = deadline_within(d, wait_ms);
-		r = deadline_poll(&wait, &fd, 1);
-		if (r > 0)
-			return err_set(e, EIO,
-				       "the virtual machine ended before its agent answered");
-		if (r != -ETIMEDOUT || deadline_left_ms(d) == 0)
-			return r;
-		if (wait_ms < RESUMED_WAIT_MAX_MS)
-			wait_ms = wait_ms * 2 < RESUMED_WAIT_MAX_MS ? wait_ms * 2
-								    : RESUMED_WAIT_MAX_MS;
-		if (ask_ms < READY_ASK_MS)
-			ask_ms *= 2;
-	}
-}
-
 /* Again while no answer comes: an agent that has heard all of it takes it once more. */
 static int init_resumed(struct sbx *s, const struct guest_setup *more, const struct deadline *d,
 			struct err *e)
@@ -314,7 +317,7 @@ static int init_resumed(struct sbx *s, const struct guest_setup *more, const str
 	do {
 		struct deadline soon;
 
-		r = wait_resumed(s, &g, d, e);
+		r = wait_answer(s, &g, d, e);
 		if (r < 0)
 			return r;
 		soon = deadline_within(d, RESUMED_INIT_MS);

@@ -13,6 +13,8 @@
 #include "base/json.h"
 #include "ops/config-json.h"
 #include "ops/memory.h"
+#include "ops/ports.h"
+#include "ops/sampler.h"
 #include "storage/volume.h"
 #include "vm/vm.h"
 
@@ -22,11 +24,11 @@ enum {
 
 /* Members that this version writes; all others are kept as they were, and within config likewise. */
 static const char *const known[] = {
-	"name",       "uid",        "gid",     "mode",        "template",
-	"created_ms", "started_ms", "state",   "exit_reason", "last_error",
-	"token",      "gone",       "storage", "data",        "snapshot_parent",
-	"memory",     "vmm",        "clone",   "config",      "restarts",
-	"tries",      "restart_due"};
+	"name",       "uid",        "gid",      "mode",        "template",
+	"created_ms", "started_ms", "state",    "exit_reason", "last_error",
+	"token",      "gone",       "storage",  "data",        "snapshot_parent",
+	"memory",     "vmm",        "clone",    "config",      "ports",
+	"traffic",    "data_mb",    "restarts", "tries",       "restart_due"};
 
 /* What the level in the journal does not tell. */
 static const char *lasting_state(const struct sbx *s)
@@ -66,6 +68,8 @@ static int put_data(struct json_object *o, const struct sbx *s)
 	r = r ? r : json_add_text(o, "data", s->data_dir);
 	r = r ? r : json_add_int(o, "data_mb", (int64_t)s->data_mib);
 	r = r ? r : json_add_text(o, "snapshot_parent", s->snapshot_parent);
+	r = r ? r : ports_add_json(s, o);
+	r = r ? r : sampler_add_json(s, o);
 	r = r ? r : json_add_text(o, "clone", s->cloning[0] ? s->cloning : NULL);
 	r = r ? r : json_add_text(o, "vmm", s->vmm ? s->vmm->name : NULL);
 	return r || s->warm ? r : memory_add_json(&s->memory, o);
@@ -206,7 +210,10 @@ int record_load(struct sbx *s, struct err *e)
 	s->policy.tries = (uint64_t)json_int_at(o, "tries", 0);
 	if (json_bool_at(o, "restart_due", false)) /* how much of the delay is over nobody knows */
 		s->policy.restart_at_ms = clock_ms();
-	r = load_config(s, json_at(o, "config"), e);
+	sampler_from_json(s, o);
+	r = ports_from_json(s, o) < 0 ? err_set(e, ENOMEM, "no memory") : 0;
+	if (r == 0)
+		r = load_config(s, json_at(o, "config"), e);
 	if (r == 0)
 		keep_unknown(s, o);
 	return r;

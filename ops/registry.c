@@ -51,6 +51,7 @@ struct sbx *sbx_get(struct sbx *s)
 static void sbx_free(struct sbx *s)
 {
 	record_forget(s);
+	free(s->ports);
 	snapshot_list_free(s);
 	config_done(&s->config);
 	egress_done(&s->egress);

@@ -286,6 +286,7 @@ static void view_facts(const struct sbx *s, struct sbx_view *ret)
 	ret->cow_used_bytes = s->cow_used_bytes;
 	ret->cow_total_bytes = s->cow_total_bytes;
 	ret->mem_used_bytes = s->mem_used_bytes;
+	ret->traffic = s->traffic;
 	if (s->gone)
 		(void)snprintf(ret->name, sizeof(ret->name), "%s~%" PRIu32, s->name, s->serial);
 	else

@@ -85,6 +85,15 @@ struct data_stamp {
 	int64_t mtime_ns; /* 0: there is nothing to compare with, so it may have been */
 };
 
+/* What has gone through its network, as the guest sees it; ops/sampler.h. */
+struct traffic {
+	bool known;                  /* it has had a slot that counts */
+	uint64_t rx_bytes, tx_bytes; /* over all slots */
+	uint32_t slot;               /* serial of the last, … */
+	uint64_t slot_rx, slot_tx;   /* … and what that had counted at the last look */
+};
+
+struct forward;
 struct snapshot;
 struct volume;
 struct volume_driver;
@@ -135,6 +144,10 @@ struct sbx {
 		data_mib; /* [lock], changed with the turn; the largest disk that its data was one of; 0: not known */
 	struct memory_saved
 		memory; /* [lock], changed with the turn; of a paused one, or one in error: ops/memory.h */
+	struct forward *
+		ports; /* [lock], changed with the turn; of the host that lead to its guest; ports.h; owned */
+	struct traffic traffic;                 /* [lock] */
+	size_t port_count;                      /* [lock] */
 	struct snapshot *snapshots;             /* [lock] oldest first; snapshot.h; owned */
 	char snapshot_parent[NAME_MAX_LEN + 1]; /* [lock] the one that it goes on from; "" none */
 	char cloning
@@ -185,6 +198,8 @@ struct sbx {
 		*store;        /* [lock] of its data, changed with the turn; NULL: it has none */
 	struct volume *volume; /* [turn] */
 	struct slot slot;      /* [turn] index 0xffffffff: none */
+	uint64_t slot_bps;     /* [turn] that it is limited to; UINT64_MAX: not known; net.c */
+	bool slot_ports;       /* [turn] perhaps ports lead to it */
 	struct vm *vm;         /* [turn] */
 	const struct vm_driver *vmm; /* [lock] of its VM, changed with the turn; NULL: not chosen */
 	bool resumed; /* [turn] the saved memory of its record has gone on: the disk may have changed since; journal.h */
@@ -287,6 +302,7 @@ struct sbx_view {
 	struct guest_facts facts;
 	const char *vmm_version;
 	uint64_t cow_used_bytes, cow_total_bytes, mem_used_bytes; /* 0: not known */
+	struct traffic traffic;
 	char job[96]; /* "" or "ID VERB STATE since=TIME" */
 	char last_error[512];
 	char token[GUEST_TOKEN_SIZE];

@@ -9,6 +9,7 @@
 
 #include "ops/host.h"
 #include "ops/net.h"
+#include "ops/sampler.h"
 #include "ops/slots.h"
 #include "ops/steps-private.h"
 
@@ -36,6 +37,7 @@ int network_up(struct sbx *s, const struct deadline *d, struct err *e)
 		return r;
 	}
 	step_show_slot(s);
+	sampler_add(s, false);
 	return step_apply_network(s, d, e);
 }
 
@@ -49,6 +51,8 @@ int network_down(struct sbx *s, const struct deadline *d, struct err *e)
 	r = step_check_driver(host.net, host.net_why, e);
 	if (r < 0)
 		return r;
+	sampler_remove(s);
+	net_release(s);
 	slots_release(&s->slot);
 	step_show_slot(s);
 	return 0;
@@ -59,5 +63,7 @@ int network_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 	if (s->slot.index == UINT32_MAX || !host.net->alive(&s->slot))
 		return err_set(e, ENODEV, "its network slot is not there any more");
 	step_show_slot(s);
+	net_adopt(s);
+	sampler_add(s, true);
 	return step_apply_network(s, d, e);
 }

@@ -20,6 +20,7 @@
 #include "ops/host.h"
 #include "ops/journal.h"
 #include "ops/memory.h"
+#include "ops/net.h"
 #include "ops/pause.h"
 #include "ops/ready.h"
 #include "ops/record.h"
@@ -346,6 +347,8 @@ static int agent_up(struct sbx *s, const struct deadline *d, struct err *e)
 	int r = token_make(s, e);
 
 	if (r == 0)
+		r = net_apply_vm(s, d, e);
+	if (r == 0)
 		r = memory_goes_on(s) ? agent_resume(s, d, e) : ready_wait(s, d, e);
 	if (r == 0)
 		watch_add(s);
@@ -359,6 +362,8 @@ static int agent_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 
 	if (r == 0 && !s->was_frozen)
 		r = s->memory.dir[0] ? ready_resumed(s, d, e) : ready_again(s, d, e);
+	if (r == 0)
+		r = net_apply_vm(s, d, e);
 	if (r == 0)
 		watch_add(s);
 	return r;

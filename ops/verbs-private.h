@@ -34,6 +34,11 @@ int run_snapshot_import(struct verb_call *c, struct err *e);
 int run_snapshot_commit(struct verb_call *c, struct err *e);
 int run_clone(struct verb_call *c, struct err *e);
 
+/* verbs-ports.c */
+int run_ports_add(struct verb_call *c, struct err *e);
+int run_ports_remove(struct verb_call *c, struct err *e);
+int run_ports_reset(struct verb_call *c, struct err *e);
+
 /* verbs-config.c: set, unset and config */
 int run_change(struct verb_call *c, struct err *e);
 int run_template_change(struct verb_call *c, struct err *e);

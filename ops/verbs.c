@@ -89,6 +89,16 @@ static const struct verb egress_verbs[] = {
 	{ .name = NULL },
 };
 
+static const struct verb ports_verbs[] = {
+	{ "add", "[ADDRESS:]HOSTPORT:GUESTPORT[/tcp|/udp]", "lead a port of the host to one of the guest; the word add may be left out",
+	  JOB_LIFECYCLE, VERB_PORTS | VERB_BARE, 1, 1, false, ALWAYS, 0, 0, run_ports_add },
+	{ "remove", "[ADDRESS:]HOSTPORT[:GUESTPORT][/tcp|/udp]", "no longer, and end what goes through it",
+	  JOB_LIFECYCLE, VERB_PORTS, 1, 1, false, ALWAYS, 0, 0, run_ports_remove },
+	{ "reset", "", "remove all",
+	  JOB_LIFECYCLE, VERB_PORTS, 0, 0, false, ALWAYS, 0, 0, run_ports_reset },
+	{ .name = NULL },
+};
+
 static const struct verb host_verbs[] = {
 	{ "create", "NAME [KEY=VALUE…] [start]", "define a sandbox with settings, and start it",
 	  JOB_DAEMON, 0, 1, -1, false, ALWAYS, 0, 0, run_create },
@@ -129,6 +139,7 @@ static const struct verb *const tables[COMMAND_TARGET_COUNT] = {
 	[COMMAND_SBX_CONFIG]      = sbx_verbs,
 	[COMMAND_SBX_SNAPSHOT]    = snapshot_verbs,
 	[COMMAND_SBX_EGRESS]      = egress_verbs,
+	[COMMAND_SBX_PORTS]       = ports_verbs,
 	[COMMAND_HOST_CTL]        = host_verbs,
 	[COMMAND_TEMPLATE_CTL]    = template_verbs,
 	[COMMAND_TEMPLATE_CONFIG] = template_verbs,
@@ -162,6 +173,14 @@ const struct verb *verb_find(enum command_target target, const char *name)
 	return v && !(v->flags & VERB_HIDDEN) ? v : NULL;
 }
 
+const struct verb *verb_find_bare(enum command_target target)
+{
+	for (const struct verb *v = tables[target]; v->name; v++)
+		if (v->flags & VERB_BARE)
+			return v;
+	return NULL;
+}
+
 const struct verb *verb_find_below(const struct verb *group, const char *name)
 {
 	return group->flags & VERB_GROUP ? find_in(snapshot_verbs, name) : NULL;
@@ -171,6 +190,8 @@ const char *verb_prefix(const struct verb *v)
 {
 	if (v->flags & VERB_EGRESS)
 		return "egress-";
+	if (v->flags & VERB_PORTS)
+		return "ports-";
 	return v->flags & VERB_SNAPSHOT ? "snapshot-" : "";
 }
 

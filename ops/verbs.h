@@ -25,6 +25,8 @@ enum verb_flags {
 	VERB_SNAPSHOT = 1u << 7, /* one of those of `snapshot` */
 	VERB_DECIDES = 1u << 12, /* whether it is to run: a planned restart is forgotten */
 	VERB_EGRESS = 1u << 8,   /* one of those of net/egress */
+	VERB_PORTS = 1u << 9,    /* one of those of net/ports */
+	VERB_BARE = 1u << 10,    /* its name may be left out before what begins with a digit */
 	VERB_UNSEEN = 1u << 5,   /* not shown as the sandbox's job: that stays the one before */
 };
 
@@ -59,6 +61,9 @@ const struct verb *verb_table(enum command_target target);
 const struct verb *verb_find(enum command_target target, const char *name);
 const struct verb *verb_find_hidden(enum command_target target,
 				    const char *name); /* VERB_HIDDEN ones too */
+
+/* The verb whose name may be left out (VERB_BARE); NULL: there is none. */
+const struct verb *verb_find_bare(enum command_target target);
 
 /* The verb of a group's table (VERB_GROUP); NULL: there is none of that name. */
 const struct verb *verb_find_below(const struct verb *group, const char *name);

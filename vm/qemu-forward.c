@@ -228,8 +228,11 @@ static int change(struct vm *vm, const struct vm_forward *list, size_t count,
 		  const struct deadline *d, struct err *e)
 {
 	AUTO_FREE struct forwards *now = calloc(1, sizeof(*now));
-	int r = now ? ask(vm, d, now, e) : err_set(e, ENOMEM, "no memory");
+	int r;
 
+	if (!now)
+		return err_set(e, ENOMEM, "no memory");
+	r = ask(vm, d, now, e);
 	if (r == 0)
 		r = try_new(now, list, count, e);
 	if (r < 0)

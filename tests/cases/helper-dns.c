@@ -4,8 +4,8 @@
  *   helper-dns serve ADDRESS PORT ZONE-FILE   answer over UDP and TCP; a line for each question on stdout: udp|tcp NAME TYPE FROM
  *   helper-dns ask ADDRESS PORT NAME TYPE [tcp] [from ADDRESS]   print the rcode, "cut" if it is, and the addresses
  *
- * ZONE-FILE has lines NAME TTL ADDRESS… and NAME TTL =NAME for a name that stands for another; NAME TTL - says nothing. It is read anew for each
- * question. TYPE is a number. Who gets no answer within ten seconds, or $WAIT_MS, prints "timeout" or the error, and fails.
+ * ZONE-FILE has lines NAME TTL ADDRESS… and NAME TTL =NAME for a name that stands for another; NAME TTL - says nothing. It
+ * is read anew for each question. TYPE is a number. Who gets no answer within ten seconds, or $WAIT_MS, prints "timeout" or the error, and fails.
  */
 #include <arpa/inet.h>
 #include <errno.h>

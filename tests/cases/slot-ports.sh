@@ -6,6 +6,7 @@
 # be, and how much has gone through.
 #
 # In a network and a /run of its own. `g1` and `g2` are guests, namespaces behind a slot's tap; `world` is one beyond the uplink.
+# shellcheck disable=SC2317 # functions are called by name
 set -u
 
 if [ -z "${SLOT_INSIDE:-}" ]; then
@@ -234,12 +235,12 @@ at_end "kill $! 2>/dev/null"
 in_ns world socat -u TCP-LISTEN:90,fork,reuseaddr OPEN:/dev/null 2>/dev/null &
 at_end "kill $! 2>/dev/null"
 from_guest() { in_ns host socat -u TCP:10.11.0.1:90 - | wc -c; }
-to_guest() { in_ns g1 sh -c "head -c $BYTES /dev/zero | socat -u - TCP:198.51.100.2:90" && echo $BYTES; }
+to_guest() { in_ns g1 sh -c "head -c $BYTES /dev/zero | socat -u - TCP:198.51.100.2:90" && echo "$BYTES"; }
 received() { say a counters 1 | cut -d' ' -f1; }
 sent() { say a counters 1 | cut -d' ' -f2; }
 grown() { # FROM TO: by the bytes of a transfer and what goes with them, no more
 	echo "# $(($2 - $1)) bytes"
-	[ $(($2 - $1)) -ge $BYTES ] && [ $(($2 - $1)) -le $((BYTES + BYTES / 4)) ]
+	[ $(($2 - $1)) -ge "$BYTES" ] && [ $(($2 - $1)) -le $((BYTES + BYTES / 4)) ]
 }
 before=$(sent)
 is "the guest sends" "$(from_guest)" $BYTES

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "ops/command.h"
 #include "ops/lane.h"
+#include "ops/ports.h"
 #include "ops/verbs.h"
 
 /* One write, as fs/ would give it. */
@@ -443,6 +444,29 @@ static void test_group(void **state)
 	ctl("create x\n", -EINVAL, NULL); /* without its group it is none of ctl's */
 }
 
+/* net/ports: its verbs, and lines without one. */
+static void test_ports(void **state)
+{
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	run(COMMAND_SBX_PORTS, "38080:80", 0, "ok\n");
+	run(COMMAND_SBX_PORTS, "add 127.0.0.1:38081:81/udp\nadd 38081:80\n", 0, "ok\n");
+	run(COMMAND_SBX_PORTS, "38080:81", 0, "ok\n"); /* in its place */
+	run(COMMAND_SBX_PORTS, "127.0.0.1:38080:82", -EADDRINUSE, NULL);
+	run(COMMAND_SBX_PORTS, "remove 38082", -ENOENT, NULL);
+	run(COMMAND_SBX_PORTS, "remove 38081/udp", 0, "ok\n");
+	run(COMMAND_SBX_PORTS, "80", -EINVAL, "error: EINVAL: 80 is not [ADDRESS...");
+	run(COMMAND_SBX_PORTS, "open 80:80", -EINVAL, "error: EINVAL: there is no comm...");
+	run(COMMAND_SBX_CTL, "38083:80", -EINVAL, "error: EINVAL: there is no comm...");
+	ports_render(box, &b);
+	assert_string_equal(buf_text(&b), "38080:81/tcp\n38081:80/tcp\n");
+	buf_done(&b);
+	assert_int_equal(box->port_count, 2);
+	run(COMMAND_SBX_PORTS, "reset", 0, "ok\n");
+	assert_int_equal(box->port_count, 0);
+}
+
 /* Names that are verbs as well, and labels. */
 static void test_group_of_host(void **state)
 {
@@ -518,7 +542,7 @@ int main(void)
 		cmocka_unit_test(test_wait),         cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_protect),      cmocka_unit_test(test_host),
 		cmocka_unit_test(test_group),        cmocka_unit_test(test_group_of_host),
-		cmocka_unit_test(test_cancel_storm),
+		cmocka_unit_test(test_cancel_storm), cmocka_unit_test(test_ports),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,7 +161,6 @@ static void test_question_kinds(void **state)
 		assert_int_equal(q.type, never[i]); /* the answer says which */
 	}
 	asked("a.example", 255);
-	asked("a.example", 16);
 	for (unsigned opcode = 1; opcode < 16; opcode++) {
 		wire_start(&w, 1, 0x0100 | opcode << 11);
 		wire_question(&w, "a.example", DNS_TYPE_A);
@@ -173,8 +171,6 @@ static void test_question_kinds(void **state)
 	asked("a.example", DNS_TYPE_A);
 	w.data[w.len - 1] = 3;
 	assert_int_equal(read_question(w.len), DNS_NOTIMP); /* another class */
-	w.data[w.len - 1] = 255;
-	assert_int_equal(read_question(w.len), DNS_NOTIMP);
 }
 
 static void test_question_counts(void **state)

@@ -340,37 +340,6 @@ static void test_lengths(void **state)
 	fd_close(g.fd);
 }
 
-/* Several guests behind several ports: each hears its own. */
-static void test_own_source(void **state)
-{
-	struct guest g = guest_new(1, NULL), h = guest_new(2, NULL), more = g;
-	struct sockaddr_in from[3];
-	struct wire questions[3];
-
-	(void)state;
-	more.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(more.fd, (const struct sockaddr *)&g.udp, sizeof(g.udp)), 0);
-	for (int i = 0; i < 3; i++) {
-		ask(i == 0 ? &g : i == 1 ? &h : &more, 7, "any.example", DNS_TYPE_A);
-		from[i] = served(0);
-		questions[i] = asked;
-	}
-	for (int i = 2; i >= 0; i--) {
-		asked = questions[i];
-		answer(DNS_NOERROR);
-		wire_a(&told, NULL, 60, ADDR + (uint32_t)i);
-		tell(0, &from[i]);
-	}
-	for (unsigned i = 0; i < 3; i++) {
-		const struct guest *hears = i == 0 ? &g : i == 1 ? &h : &more;
-		size_t len = hear(hears, 7);
-
-		assert_int_equal(heard[len - 1], 1 + i);
-		assert_false(readable(hears->fd, 0));
-		fd_close(hears->fd);
-	}
-}
-
 /* ---- slots that come and go ------------------------------------------------------------------------ */
 
 static void test_add_remove(void **state)
@@ -496,7 +465,6 @@ int main(void)
 		EACH(test_upstream_says_no),
 		EACH(test_hostile_questions),
 		EACH(test_lengths),
-		EACH(test_own_source),
 		EACH(test_add_remove),
 		EACH(test_remove_meanwhile),
 		EACH(test_reset),
