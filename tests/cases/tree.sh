@@ -50,13 +50,13 @@ both_ended() {
 ok "the daemon goes to the background once the mount answers" start_daemon
 at_end 'fusermount3 -uz "$m" 2>/dev/null'
 fails "a second one on the same mount is refused" start_daemon
-is "it says why" "$(start_daemon 2>&1)" "sbxfs: sbxfs is already mounted on $m"
+is "it says why" "$(start_daemon 2>&1)" "sbxfs: sbxfs is already mounted on $m; sbxfs --takeover takes it from its daemon"
 is "mode of the mount" "$(stat -c %a "$m")" 755
 ok ".version" grep -q '^sbxfs [0-9]' "$m/.version"
 ok ".status" grep -q . "$m/.status"
 ok ".status.json is JSON" jq -e . "$m/.status.json"
 is "plain ls shows no dot files" "$(ls "$m")" ""
-is "dot files" "$(ls -A "$m" | LC_ALL=C sort | tr '\n' ' ')" ".ctl .events .help .ps .status .status.json .templates .version "
+is "dot files" "$(ls -A "$m" | LC_ALL=C sort | tr '\n' ' ')" ".ctl .events .help .metrics .ps .status .status.json .templates .version "
 is "modes of dot files" "$(stat -c %a "$m/.ctl" "$m/.events" "$m/.ps" "$m/.templates" | tr '\n' ' ')" "600 600 444 755 "
 
 # ---- names ----------------------------------------------------------------------------------------------
@@ -69,8 +69,8 @@ for name in .x -x 'a b' 'ä' "$(printf %064d 0)" 'a~1'; do
 done
 ok "63 characters" mkdir "$m/$(printf %063d 0)"
 ok "and gone again" rmdir "$m/$(printf %063d 0)"
-is "files of a sandbox" "$(ls "$m/a" | LC_ALL=C sort | tr '\n' ' ')" "config console ctl events help net snapshot state status status.json token "
-is "files of net" "$(ls "$m/a/net" | tr '\n' ' ')" "address gateway mac netns "
+is "files of a sandbox" "$(ls "$m/a" | LC_ALL=C sort | tr '\n' ' ')" "config console ctl events help metrics net snapshot state status status.json token "
+is "files of net" "$(ls "$m/a/net" | tr '\n' ' ')" "address egress gateway mac netns ports "
 is "st_ino is what the listing says" "$(ls -i "$m/a" | awk '$2 == "state" {print $1}')" "$(stat -c %i "$m/a/state")"
 is "modes" "$(stat -c %a "$m/a/ctl" "$m/a/config" "$m/a/status" "$m/a/token" "$m/a/net" | tr '\n' ' ')" "600 600 400 400 500 "
 ok "chmod of the directory" chmod 750 "$m/a"
@@ -132,7 +132,7 @@ is "tail -n" "$(tail -n 1 "$m/a/state")" created
 is "head -c" "$(head -c 3 "$m/a/state")" cre
 is "dd in pieces" "$(dd if="$m/a/state" bs=3 2>/dev/null)" created
 ok "grep -r" grep -qr created "$m/a"
-ok "find" sh -c '[ "$(find "$0" -type f | wc -l)" = 14 ]' "$m/a"
+ok "find" sh -c '[ "$(find "$0" -type f | wc -l)" = 17 ]' "$m/a"
 ok ".ps" grep -q '^a ' "$m/.ps"
 ok "help names every verb" grep -q '^ *restart' "$m/a/help"
 is "unread console is empty" "$(stat -c %s "$m/a/console")" 0
