@@ -28,6 +28,9 @@ rules() { # NAME: without counts
 reaches() { # NAME ADDRESS
 	sh_in "$1" "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 5 nc $2 80 | tr -d '\\r' | tail -n 1" | grep -qx here
 }
+counted() { # NAME RULE
+	grep -q "^$2 packets=[1-9]" "$M/$1/net/egress"
+}
 start() { # NAME
 	ctl "$1" "start timeout=280"
 }
@@ -84,6 +87,8 @@ is "back" "$(errno two "unset egress")" ok
 ok "start" start one
 ok "what is allowed is reached" reaches one 198.51.100.2
 fails "what is not is not" reaches one 198.51.100.3
+ok "the file counts what was let through" wait_for 30 counted one "allow 198.51.100.2"
+ok "and what was not" wait_for 30 counted one "policy deny"
 is "allowed while it runs" "$(egress one "allow 198.51.100.3")" ok
 ok "it is reached" reaches one 198.51.100.3
 is "and no longer" "$(egress one "remove allow 198.51.100.3")" ok
