@@ -94,7 +94,7 @@ kill -KILL "$P"
 ok "kill -9 of the daemon" daemon_end a
 P=
 daemon a
-is "the guest goes on" "$(state web1)" running
+ok "the guest goes on" wait_for 120 in_state web1 running
 is "with its resolver" "$(resolver web1)" "nameserver 169.254.0.22"
 ok "which answers" fetches web1 web.example
 ok "by its rules" nothing_there web1 other.example
