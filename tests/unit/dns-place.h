@@ -40,7 +40,7 @@ struct guest {
 };
 
 static struct place {
-	char conf[64];
+	char conf[256];
 	in_port_t port; /* of the servers */
 	int udp[SERVERS], tcp[SERVERS];
 	pthread_mutex_t lock;
@@ -158,11 +158,12 @@ static inline void place_start(int ask_ms, int idle_ms)
 
 static inline int place_setup(void **state)
 {
+	const char *dir = getenv("TMPDIR");
 	struct rlimit files;
 	int tries = 0, fd;
 
 	(void)state;
-	(void)snprintf(place.conf, sizeof(place.conf), "/tmp/sbxfs-dns-XXXXXX");
+	(void)snprintf(place.conf, sizeof(place.conf), "%s/sbxfs-dns-XXXXXX", dir ? dir : "/tmp");
 	fd = mkstemp(place.conf);
 	assert_true(fd >= 0);
 	fd_close(fd);
