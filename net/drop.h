@@ -13,7 +13,7 @@
 
 /* As slot_driver.down_all(). */
 void drop_slots(struct slot *const *s, unsigned count, const struct deadline *d, int *ret_rcs,
-		struct err *ret_errs);
+		struct err *errs);
 
 /**
  * drop_forget() - What the host knows of connections does not outlive the guest: its address comes again

@@ -106,7 +106,7 @@ void forwards_drop(const char *link)
 
 /* ---- sockets -------------------------------------------------------------------------------------- */
 
-static int taken(const struct forward *f, const char *by, struct err *e)
+static int refuse_taken(const struct forward *f, const char *by, struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
 
@@ -130,7 +130,7 @@ static int hold(struct held *held, struct err *e)
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least));
 	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0) {
 		if (errno == EADDRINUSE)
-			return taken(&held->f, "program", e);
+			return refuse_taken(&held->f, "program", e);
 		return err_sys(e, errno, "cannot take port %u of %s", held->f.host_port,
 			       addr_text(held->f.host_addr, addr));
 	}
@@ -161,7 +161,7 @@ static int check_others(const struct owner *o, const struct forward *f, struct e
 	for (const struct owner *other = owners; other; other = other->next)
 		for (size_t i = 0; other != o && i < other->count; i++)
 			if (forward_clashes(&other->list[i].f, f))
-				return taken(f, "sandbox", e);
+				return refuse_taken(f, "sandbox", e);
 	return 0;
 }
 

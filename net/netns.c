@@ -217,9 +217,8 @@ static bool netns_alive(struct slot *s)
 		rc = side_admit(h, s->link, NULL);
 	if (rc == 0)
 		rc = egress_netns_found(s, NULL);
-	if (rc == 0)
-		forwards_hold(s->link);
 	if (rc == 0) {
+		forwards_hold(s->link);
 		s->netns_fd = steal_fd(&in.ns_fd);
 		s->tap_fd = steal_fd(&in.tap_fd);
 		resolve_again(s, s->netns_fd);

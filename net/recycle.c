@@ -12,7 +12,6 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
-#include "net/dns.h"
 #include "net/drain.h"
 #include "net/drop.h"
 #include "net/egress-netns.h"
@@ -69,8 +68,6 @@ static int rewire(struct slot *s, struct nlr *in, struct track_ends *ret_ends,
 		rc = side_admit(h, s->link, e);
 	if (rc == 0)
 		rc = egress_netns_reset(h, s, e);
-	if (rc == 0)
-		(void)dns_rules(s->serial, NULL, NULL); /* fails only where there is no resolver */
 	if (rc == 0)
 		rc = wire_check(h, s, in, e);
 	side_unlock(h);

@@ -291,10 +291,10 @@ int host_init(const struct host_options *o, struct err *e)
 	r = serial_init(e);
 	if (r == 0)
 		r = serial_of_events(&first_event, e);
-	if (r == 0)
+	if (r == 0) {
 		event_init(first_event);
-	if (r == 0)
 		r = template_init(e);
+	}
 	if (r == 0)
 		r = registry_load(e);
 	if (r < 0)

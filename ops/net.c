@@ -36,7 +36,7 @@ static char *egress_setting(struct sbx *s)
 }
 
 /* Takes @rules. */
-static void egress_keep(struct sbx *s, struct egress *rules)
+static void egress_keep(struct sbx *s, const struct egress *rules)
 {
 	struct egress old;
 

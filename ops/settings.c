@@ -159,9 +159,13 @@ int settings_load(const char *path, bool optional, struct err *e)
 
 int settings_shutdown_parse(const char *word, uint64_t *ret)
 {
-	const struct row row = {.value = ret, .words = shutdown_words};
+	uint64_t value = 0;
+	const struct row row = {.value = &value, .words = shutdown_words};
+	int r = parse_value(&row, word);
 
-	return parse_value(&row, word);
+	if (r == 0)
+		*ret = value;
+	return r;
 }
 
 void settings_dump(struct buf *b)

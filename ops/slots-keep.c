@@ -104,7 +104,7 @@ static void down_some(struct slot_kept *const *k, unsigned n, const struct deadl
 {
 	struct slot *slots[DOWN_MAX];
 	struct err errs[DOWN_MAX];
-	int rcs[DOWN_MAX];
+	int rcs[DOWN_MAX] = {0};
 
 	for (unsigned i = 0; i < n; i++) {
 		slots[i] = &k[i]->slot;
