@@ -13,6 +13,7 @@
 #                           the write failed. NAME may be .templates/T; for the daemon's own: host TEXT
 #   errno NAME TEXT         print "ok" or the name of the write's error; of the daemon's own: host_errno TEXT
 #   sh_in NAME COMMAND      what COMMAND prints in the guest; false unless it exits with 0
+#   clock_is_right NAME     the guest's clock is the host's, to two seconds, however long it takes to ask
 #   spawn NAME TEXT         such a write in the background; its pid in $W, TEXT and OPTIONs are of helper-write
 #   answer PID              wait for it and print "ok" or the error's name; answer_reply PID: what it read then
 #   state NAME, status NAME KEY
@@ -151,6 +152,13 @@ sh_in() { # NAME COMMAND
 	status=$?
 	rm "$file"
 	return $status
+}
+
+clock_is_right() { # NAME
+	local before guest
+	before=$(date +%s)
+	guest=$(sh_in "$1" 'date +%s') || return
+	[ "$guest" -ge $((before - 2)) ] && [ "$guest" -le $(($(date +%s) + 2)) ]
 }
 
 spawn() { # NAME TEXT [HELPER-OPTION…]

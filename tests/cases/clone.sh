@@ -58,12 +58,6 @@ token() { cat "$M/$1/token"; }
 uuids() { sh_in "$1" 'cat /proc/sys/kernel/random/uuid'; }
 bytes() { sh_in "$1" 'head -c 16 /dev/urandom | md5sum'; }
 is_called_so() { [ "$(sh_in "$1" hostname)" = "$1" ]; }
-clock_is_right() { # NAME: within two seconds
-	local here there
-	there=$(sh_in "$1" 'date +%s')
-	here=$(date +%s)
-	[ $((here - there)) -le 2 ] && [ $((there - here)) -le 2 ]
-}
 pss_kib() { # of the VMMs of $names
 	local name
 	for name in $names; do sed -n 's/^Pss: *\([0-9]*\) kB/\1/p' "/proc/$(status "$name" pid)/smaps_rollup"; done | awk '{ n += $1 } END { print n }'

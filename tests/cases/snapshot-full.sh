@@ -51,12 +51,6 @@ counts_past() { # NAME NUMBER
 counts() { # NAME
 	wait_for 20 counts_past "$1" "$(count_of "$1")"
 }
-clock_is_right() { # NAME: within two seconds
-	local here there
-	there=$(sh_in "$1" 'date +%s')
-	here=$(date +%s)
-	[ $((here - there)) -le 2 ] && [ $((there - here)) -le 2 ]
-}
 late_by() { # NAME: whole seconds
 	echo $(($(date +%s) - $(sh_in "$1" 'date +%s')))
 }
