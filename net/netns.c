@@ -32,6 +32,7 @@
 #include "net/resolve.h"
 #include "net/side.h"
 #include "net/space.h"
+#include "net/table-watch.h"
 #include "net/wire.h"
 
 /* What up() may return of what can go wrong; the text says the rest. */
@@ -83,6 +84,7 @@ static int netns_probe(char *why, size_t why_size, struct err *e)
 /* The resolver may be about to take the lock of side.h, so it goes first. */
 static void netns_done(void)
 {
+	table_watch_stop();
 	dns_done();
 	side_done();
 }
@@ -94,6 +96,8 @@ static int netns_init(const char *instance, const char *address_pool, uint32_t *
 
 	if (rc == 0)
 		rc = dns_init(egress_let, e);
+	if (rc == 0)
+		rc = table_watch_start(e);
 	if (rc < 0)
 		netns_done();
 	return rc_up(rc, e);

@@ -180,6 +180,15 @@ int table_read(struct net_side *h, struct err *e)
 	return rc < 0 ? rc : forwards_load(h, e);
 }
 
+bool table_is_there(struct net_side *h)
+{
+	char command[64];
+
+	(void)snprintf(command, sizeof(command), "list chain ip sbxfs-%s from_guest\n",
+		       h->instance); /* always fits */
+	return nft_run(h->nft, command, NULL, NULL) == 0;
+}
+
 int table_remove(struct net_side *h)
 {
 	char commands[96];

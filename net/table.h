@@ -11,6 +11,9 @@ int table_make(struct net_side *h, bool anew, struct err *e);
 /* Remember what a daemon before this one put into the sets. */
 int table_read(struct net_side *h, struct err *e);
 
+/* Is it there, with the chains that guests are held by? */
+bool table_is_there(struct net_side *h);
+
 /* Return: 0, also when it was not there. */
 int table_remove(struct net_side *h);
 

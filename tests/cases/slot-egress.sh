@@ -296,8 +296,14 @@ ok "what is closed is opened to one" rules 1 \
 	"policy deny; allow 192.168.77.0/24; allow-name a.example; allow 198.51.100.1"
 ok "and a name let through" say a let 1 a.example 3600 198.51.100.2
 nft -s list ruleset >opened
+table_is_back() { nft -s list ruleset >now && diff opened now >/dev/null; }
 nft flush ruleset
-ok "somebody flushes all tables, a slot comes" say a up 7 7
+ok "somebody flushes all tables: ours is there again" wait_for 10 table_is_back
+ok "what was open is" reaches 192.168.77.2 53
+nft delete table ip sbxfs-abcd
+ok "somebody deletes ours: likewise" wait_for 10 table_is_back
+nft flush ruleset
+ok "as they go, a slot comes" say a up 7 7
 ok "and goes" say a down 7
 nft -s list ruleset >now
 ok "the table is there again with all that was in it" diff opened now
