@@ -67,7 +67,7 @@ held() { # what this daemon holds outside its state directory, while nothing run
 	{
 		ip -o link | grep -o "sbx${inst}[^:@]*"
 		rules | diff rules.rest -
-		find /run/netns "/run/sbxfs-$inst" -mindepth 1 2>/dev/null | grep "$inst"
+		find /run/netns "/run/sbxfs-$inst" -mindepth 1 ! -path "*/next" 2>/dev/null | grep "$inst"
 		find /sys/fs/cgroup -name "sbxfs-$inst-*" -o -path "*/sbxfs-$inst/*" -type d
 		pgrep -af "[s]bxfs-$inst-"
 	} 2>/dev/null
