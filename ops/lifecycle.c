@@ -177,8 +177,8 @@ int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, st
 	pthread_mutex_unlock(&s->lock);
 	if (memory_drop(s, &why) < 0)
 		log_warning("its saved memory is still named: %s, ignoring", why.text);
-	save_or_warn(s);
 	sbx_set_state(s, SBX_RUNNING);
+	save_or_warn(s); /* which says that it was whole */
 	return 0;
 }
 

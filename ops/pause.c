@@ -349,12 +349,13 @@ static void up_is_over(struct sbx *s)
 	s->exit_reason[0] = '\0';
 	s->last_error[0] = '\0';
 	pthread_mutex_unlock(&s->lock);
+	sbx_set_state(s,
+		      SBX_RUNNING); /* before the record is saved, which says that it was whole */
 	if (r == 0)
 		r = memory_drop(s, &e);
 	if (r <
 	    0) /* the journal tells that it has gone on; the next pause, stop or daemon drops it */
 		log_warning("its saved memory is still named: %s, ignoring", e.text);
-	sbx_set_state(s, SBX_RUNNING);
 }
 
 /* The walk has gone back to where it began, or is stuck. */

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "ops/host.h"
 #include "ops/record.h"
@@ -275,9 +276,16 @@ int ready_again(struct sbx *s, const struct deadline *d, struct err *e)
 	const struct guest_setup more = {0};
 	int r = wait_answer(s, &g, d, e);
 
-	if (r == -ETIMEDOUT)
+	if (r == -ETIMEDOUT && !s->was_up)
 		return err_set(e, EHOSTDOWN, "no guest agent answers at %s:%u in time", g.addr,
 			       g.port);
+	if (r ==
+	    -ETIMEDOUT) { /* busy, or it hangs: no reason to end a guest that runs; its health will tell */
+		log_warning("no guest agent answers at %s:%u in time; it goes on all the same",
+			    g.addr, g.port);
+		console_keep(s);
+		return 0;
+	}
 	if (r < 0)
 		return r;
 	/* Held by a daemon that died over it, the guest could not write what /init sets; an agent without it holds nothing. */

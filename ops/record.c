@@ -33,7 +33,7 @@ static const char *const known[] = {
 /* What the level in the journal does not tell. */
 static const char *lasting_state(const struct sbx *s)
 {
-	if (s->state == SBX_ERROR || s->state == SBX_FROZEN)
+	if (s->state == SBX_ERROR || s->state == SBX_FROZEN || s->state == SBX_RUNNING)
 		return sbx_state_name(s->state);
 	if (s->state == SBX_PAUSING && s->was_frozen)
 		return sbx_state_name(SBX_FROZEN);
@@ -206,6 +206,7 @@ int record_load(struct sbx *s, struct err *e)
 	s->gone = json_bool_at(o, "gone", false);
 	s->state = strcmp(json_text_at(o, "state", ""), "error") == 0 ? SBX_ERROR : SBX_CREATED;
 	s->was_frozen = strcmp(json_text_at(o, "state", ""), "frozen") == 0;
+	s->was_up = strcmp(json_text_at(o, "state", ""), "running") == 0;
 	s->policy.restarts = (uint64_t)json_int_at(o, "restarts", 0);
 	s->policy.tries = (uint64_t)json_int_at(o, "tries", 0);
 	if (json_bool_at(o, "restart_due", false)) /* how much of the delay is over nobody knows */

@@ -190,6 +190,7 @@ struct sbx {
 
 	bool held;       /* [turn] its guest holds its file systems, and nobody told it to let go */
 	bool was_frozen; /* [turn] its record says that its vCPUs were stopped */
+	bool was_up;     /* [turn] its record says that it ran, its agent having answered */
 	uint32_t
 		made_as; /* [turn] the serial in the names of what its steps hold: its own, unless it was taken from the pool; pool.h */
 	bool damaged;   /* its record could not be read; constant; nothing but destroy touches it */

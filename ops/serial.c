@@ -77,11 +77,10 @@ int serial_of_events(uint64_t *ret_first, struct err *e)
 	if (r == -EBADMSG)
 		return err_set(e, EBADMSG, "%s/event is damaged: remove it to count from 1",
 			       host.state_dir);
-	if (r == 0 || r == -ENOENT)
-		r = number_write("event", n + EVENT_BATCH, e);
-	if (r == 0)
-		*ret_first = n;
-	return r;
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret_first = n;
+	return number_write("event", n + EVENT_BATCH, e);
 }
 
 int serial_take(uint32_t *ret_serial, struct err *e)

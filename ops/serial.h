@@ -16,7 +16,8 @@ void serial_seen(uint32_t serial);
 /* The next one, for a sandbox or a template. Return: 0; -ENOSPC, -EIO when no more could be set aside. */
 int serial_take(uint32_t *ret_serial, struct err *e);
 
-/* The number of this daemon's first event: no earlier one's had so high a one. At start. Return: 0; -EBADMSG; -EIO, -ENOSPC. */
+/* The number of this daemon's first event: no earlier one's had so high a one. At start. Return: 0; -EBADMSG; -EIO, -ENOSPC: @ret_first
+ * is set, and the next daemon may begin there too. */
 int serial_of_events(uint64_t *ret_first, struct err *e);
 
 #endif

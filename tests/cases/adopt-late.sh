@@ -28,5 +28,17 @@ daemon a
 wait_for 60 in_state web1 running
 is "it goes on running" "$(state web1) $(status web1 pid)" "running $pid"
 is "and answers" "$(sh_in web1 'echo here')" here
+ok "for longer than a daemon asks" sh_in web1 "rm /down && echo '${down/sleep 4/sleep 25}' >/down && : >/dev/console && (setsid sh /down >/dev/null 2>&1 </dev/null &)"
+twice() {
+	[ "$(grep -c 'no way back' "$M/web1/console")" -ge 2 ]
+}
+ok "it is not to be reached" wait_for 60 twice
+kill -KILL "$P"
+ok "the daemon dies" daemon_end a
+daemon a
+ok "it goes on running all the same" wait_for 60 in_state web1 running
+is "in its VM" "$(status web1 pid)" "$pid"
+ok "it was not heard" grep -q 'it goes on all the same' "$LOG"
+is "and answers when it can" "$(sh_in web1 'echo here')" here
 ok "kill" ctl web1 kill
 finish

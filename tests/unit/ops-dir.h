@@ -32,9 +32,10 @@ enum {
 #define ops_await(condition)                                                                       \
 	do {                                                                                       \
 		int tries = OPS_TRIES;                                                             \
-		while (!(condition) && tries-- > 0)                                                \
+		bool met;                                                                          \
+		while (!(met = (condition)) && tries-- > 0)                                        \
 			(void)usleep(1000);                                                        \
-		assert_true(condition);                                                            \
+		assert_true(met); /* it need not last */                                           \
 	} while (0)
 
 static inline void ops_fd(int *fd, const char *name)
