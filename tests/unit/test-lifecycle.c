@@ -283,10 +283,10 @@ static void test_slot_sticks(void **state)
 	assert_int_equal(sbx_state(box), SBX_STOPPED);
 	assert_int_equal(box->level, LEVEL_DATA);
 	assert_true(held[NET]);
-	ops_await(slots().dirty == 1);
+	ops_await(slots().dirty >= 1);
 	assert_int_equal(slots().used, 0);
 	assert_int_equal(start(1000, &e), -ETIMEDOUT); /* in another one */
-	ops_await(slots().dirty == 2);
+	ops_await(slots().dirty >= 2);
 	sticks[NET] = false;
 	slots_retry();
 	held[CREATE] = false;
