@@ -98,6 +98,8 @@ static int netns_init(const char *instance, const char *address_pool, uint32_t *
 		rc = dns_init(egress_let, e);
 	if (rc == 0)
 		rc = table_watch_start(e);
+	if (rc == 0)
+		rc = count_open(e);
 	if (rc < 0)
 		netns_done();
 	return rc_up(rc, e);

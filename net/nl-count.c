@@ -127,14 +127,25 @@ static int ask_tap(struct slot *s, struct answer *ret)
 	return rc == 0 && !is_of(s, ret) ? -ENODEV : rc;
 }
 
-int count_slot(struct slot *s, struct slot_counters *ret, struct err *e)
+int count_open(struct err *e)
 {
-	struct answer a;
 	int rc = 0;
 
 	(void)pthread_mutex_lock(&lock); /* a plain mutex: cannot fail */
 	if (!sock)
 		rc = req_open(NETLINK_ROUTE, &sock, e);
+	(void)pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+int count_slot(struct slot *s, struct slot_counters *ret, struct err *e)
+{
+	struct answer a;
+	int rc = count_open(e);
+
+	(void)pthread_mutex_lock(&lock); /* as above */
+	if (rc == 0 && !sock)
+		rc = err_set(e, EIO, "the network was not set up");
 	if (rc == 0) {
 		rc = ask_tap(s, &a);
 		if (rc == 0 && !a.has_stats)

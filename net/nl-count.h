@@ -8,6 +8,9 @@
 /* The driver's counters(): any thread; one at a time asks, and none waits for the lock of side.h. */
 int count_slot(struct slot *s, struct slot_counters *ret, struct err *e);
 
+/* Connect to the kernel, in the calling thread's namespace; at once, so that it costs no one later. Return: 0; -EIO. */
+int count_open(struct err *e);
+
 /* Close the connection to the kernel; the next count_slot() opens another. */
 void count_close(void);
 
