@@ -32,6 +32,8 @@
 
 enum {
 	PROBE_LIMIT_MS = 2000,
+	PROBE_ASKED_MS =
+		20000, /* when KVM was asked for by name: a busy host is no reason to refuse then */
 	PROBE_KILL_MS = 2000, /* how long a killed vCPU thread may take to go */
 	PROBE_MEMORY = 2 << 20,
 	PROBE_PORT = 0xf4,
@@ -218,9 +220,9 @@ static enum probe_end probe_child(int kvm)
 }
 
 /* Wait for the child, end it at the limit. Return: 0 with its exit status; -ETIMEDOUT. */
-static int probe_wait(int pidfd, int *ret_status)
+static int probe_wait(int pidfd, int limit_ms, int *ret_status)
 {
-	struct deadline limit = deadline_in(PROBE_LIMIT_MS, -1);
+	struct deadline limit = deadline_in(limit_ms, -1);
 	struct deadline grace;
 	int r = proc_wait(pidfd, &limit);
 
@@ -238,7 +240,7 @@ static int probe_wait(int pidfd, int *ret_status)
 }
 
 /* Does KVM run guests? @why says so, or why not. */
-static bool kvm_works(char *why, size_t size)
+static bool kvm_works(int limit_ms, char *why, size_t size)
 {
 	int64_t begin = clock_ms();
 	AUTO_FD pidfd = -1;
@@ -262,12 +264,12 @@ static bool kvm_works(char *why, size_t size)
 		(void)snprintf(why, size, "KVM could not be tried (%s)", err_name(errno));
 		return false;
 	}
-	if (probe_wait(pidfd, &status) < 0) {
+	if (probe_wait(pidfd, limit_ms, &status) < 0) {
 		(void)snprintf(
 			why, size,
 			"KVM is there, but a test guest of 15 million instructions was not through "
 			"after %d s: KVM hangs or only emulates here",
-			PROBE_LIMIT_MS / 1000);
+			limit_ms / 1000);
 		return false;
 	}
 	if (!WIFEXITED(status) || WEXITSTATUS(status) >= PROBE_END_COUNT)
@@ -281,13 +283,13 @@ static bool kvm_works(char *why, size_t size)
 }
 
 /* Every driver asks, and a KVM that hangs takes its time: it is tried once. Before there are threads. */
-static bool kvm_tried(char *why, size_t size)
+static bool kvm_tried(int limit_ms, char *why, size_t size)
 {
 	static char found[200];
 	static bool works;
 
 	if (!found[0])
-		works = kvm_works(found, sizeof(found));
+		works = kvm_works(limit_ms, found, sizeof(found));
 	(void)snprintf(why, size, "%s", found);
 	return works;
 }
@@ -302,7 +304,8 @@ int accel_choose(enum vm_accel want, enum vm_accel *ret_accel, char *why, size_t
 		*ret_accel = VM_ACCEL_TCG;
 		return 0;
 	}
-	if (kvm_tried(found, sizeof(found))) {
+	if (kvm_tried(want == VM_ACCEL_KVM ? PROBE_ASKED_MS : PROBE_LIMIT_MS, found,
+		      sizeof(found))) {
 		(void)snprintf(why, why_size, "%s", found);
 		*ret_accel = VM_ACCEL_KVM;
 		return 0;
