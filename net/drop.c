@@ -198,8 +198,10 @@ static void found_link(const struct nlr_link *link, void *arg)
 	char alias[ALIAS_SIZE];
 	uint32_t serial = 0;
 
+	/* One that has no alias yet goes by itself, with the namespace that its maker had not named: it is waited for. */
 	if (slot_name_parse(f->host->instance, link->name, &serial) &&
-	    strcmp(link->alias, slot_alias(f->host->instance, serial, alias)) == 0)
+	    (link->alias[0] == '\0' ||
+	     strcmp(link->alias, slot_alias(f->host->instance, serial, alias)) == 0))
 		found_add(f, serial);
 }
 
@@ -283,7 +285,7 @@ static int found_fill(struct net_side *h, struct found *f, struct err *e)
 	return rc;
 }
 
-/* @has_link: as long as the list; which of them are to be waited for. */
+/* @has_link: as long as the list; which of them have a link that is proved to be ours. */
 static int drop_all(struct net_side *h, struct found *f, bool *has_link, struct err *e)
 {
 	for (size_t i = 0; i < f->count; i++) {
@@ -293,6 +295,19 @@ static int drop_all(struct net_side *h, struct found *f, bool *has_link, struct 
 		if (rc < 0)
 			return rc;
 	}
+	return 0;
+}
+
+/* What is not proved to be ours may stay for ever. */
+static int wait_swept(int watch_fd, const char *name, bool is_ours, const struct deadline *d,
+		      struct err *e)
+{
+	struct deadline soon = deadline_within(d, DROP_MS);
+
+	if (is_ours)
+		return drop_wait(watch_fd, name, d, e);
+	if (nlr_watch_gone(watch_fd, name, &soon) == -ETIMEDOUT)
+		log_info("the link %s bears our name and nothing else of ours, ignoring", name);
 	return 0;
 }
 
@@ -327,8 +342,8 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 		rc = drop_all(h, &f, has_link, e);
 	side_unlock(h);
 	for (size_t i = 0; rc == 0 && has_link && i < f.count; i++)
-		if (has_link[i])
-			rc = drop_wait(watch_fd, slot_name(instance, serials[i], name), &d, e);
+		rc = wait_swept(watch_fd, slot_name(instance, serials[i], name), has_link[i], &d,
+				e);
 	if (rc == 0)
 		rc = drop_forget(ends, f.ends_count, e);
 	return rc < 0 ? rc : (int)f.count;

@@ -360,6 +360,8 @@ static int agent_adopt(struct sbx *s, const struct deadline *d, struct err *e)
 {
 	int r = disk_full_adopt(s, d, e);
 
+	if (r == 0)
+		r = token_make(s, e); /* the way up may have ended before there was one */
 	if (r == 0 && !s->was_frozen)
 		r = s->memory.dir[0] ? ready_resumed(s, d, e) : ready_again(s, d, e);
 	if (r == 0)
