@@ -7,58 +7,14 @@
 # In a network, a /run and an /etc of its own. `g1` and `g2` are guests, namespaces behind a slot's tap; `world` is one beyond the uplink, with a name server.
 set -u
 
-if [ -z "${SLOT_INSIDE:-}" ]; then
-	SLOT_INSIDE=1 exec "$TOP/tests/isolate" bash "$0"
-fi
-. "$TOP/tests/tap.sh"
-helper=$B/tests/vm/helper-slot
+# shellcheck source=tests/slots.sh
+. "$TOP/tests/slots.sh"
 dns=$B/tests/cases/helper-dns
-mount -t tmpfs tmpfs /run
 cp -a /etc etc
 mount --bind etc /etc
 
-declare -A to from pid
-start() { # NAME: a helper, spoken to with `say`
-	mkfifo "$1.in" "$1.out"
-	"$helper" <"$1.in" >"$1.out" 2>>"$1.log" &
-	pid[$1]=$!
-	exec {fd}>"$1.in"
-	to[$1]=$fd
-	exec {fd}<"$1.out"
-	from[$1]=$fd
-	rm "$1.in" "$1.out"
-}
-killed() { # NAME
-	local in=${to[$1]} out=${from[$1]}
-	kill -9 "${pid[$1]}"
-	exec {in}>&- {out}<&-
-	wait "${pid[$1]}" 2>/dev/null
-}
-say() { # NAME COMMAND…: its answer without the "ok"; fails when that is "err"
-	local name=$1 answer
-	shift
-	echo "$*" >&"${to[$name]}"
-	read -t 60 -r answer <&"${from[$name]}" || answer="err the helper is gone"
-	case $answer in
-	"ok "*) echo "${answer#ok }" ;;
-	ok) ;;
-	*)
-		echo "$answer"
-		return 1
-		;;
-	esac
-}
 in_ns() { # NAMESPACE COMMAND…
 	ip netns exec "$@"
-}
-guest() { # SERIAL NAMESPACE
-	ip netns add "$2" 2>/dev/null
-	say a guestns "$1" "/run/netns/$2" || return
-	ip -n "$2" link set eth0 address 02:fc:00:00:00:05
-	ip -n "$2" addr add 169.254.0.21/30 dev eth0
-	ip -n "$2" link set eth0 up
-	ip -n "$2" link set lo up
-	ip -n "$2" route add default via 169.254.0.22
 }
 resolves() { # NAMESPACE NAME TYPE [tcp] [from ADDRESS]: what its resolver says
 	local ns=$1
@@ -96,13 +52,7 @@ asked() { # PATTERN: was the world's server asked so?
 for place in all default; do echo 1 >/proc/sys/net/ipv4/conf/$place/rp_filter; done
 start a
 is "16384 slots" "$(say a init abcd)" 16384
-ip netns add world
-ip link add uplink type veth peer name eth0 netns world
-ip addr add 198.51.100.1/24 dev uplink
-ip link set uplink up
-for i in 2 7 8 9 10; do ip -n world addr add 198.51.100.$i/24 dev eth0; done
-ip -n world link set eth0 up
-ip -n world link set lo up
+world 198.51.100.1 "198.51.100.2 198.51.100.7 198.51.100.8 198.51.100.9 198.51.100.10"
 cat >zone <<-'END'
 	one.example 60 198.51.100.7 198.51.100.8
 	alias.example 60 =one.example

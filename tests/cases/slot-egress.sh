@@ -8,43 +8,9 @@
 # which answers and counts what arrives.
 set -u
 
-if [ -z "${SLOT_INSIDE:-}" ]; then
-	SLOT_INSIDE=1 exec "$TOP/tests/isolate" bash "$0"
-fi
-. "$TOP/tests/tap.sh"
-helper=$B/tests/vm/helper-slot
-mount -t tmpfs tmpfs /run
+# shellcheck source=tests/slots.sh
+. "$TOP/tests/slots.sh"
 
-declare -A to from pid
-start() { # NAME: a helper, spoken to with `say`
-	mkfifo "$1.in" "$1.out"
-	"$helper" <"$1.in" >"$1.out" 2>>"$1.log" &
-	pid[$1]=$!
-	exec {fd}>"$1.in"
-	to[$1]=$fd
-	exec {fd}<"$1.out"
-	from[$1]=$fd
-	rm "$1.in" "$1.out"
-}
-closed() { # NAME: let go of it
-	local in=${to[$1]} out=${from[$1]}
-	exec {in}>&- {out}<&-
-	wait "${pid[$1]}" 2>/dev/null
-}
-say() { # NAME COMMAND…: its answer without the "ok"; fails when that is "err"
-	local name=$1 answer
-	shift
-	echo "$*" >&"${to[$name]}"
-	read -t 60 -r answer <&"${from[$name]}" || answer="err the helper is gone"
-	case $answer in
-	"ok "*) echo "${answer#ok }" ;;
-	ok) ;;
-	*)
-		echo "$answer"
-		return 1
-		;;
-	esac
-}
 rules() { # SERIAL RULE…: hold it to them, with ; between
 	local serial=$1
 	shift
@@ -69,18 +35,9 @@ inside() {
 echo '0 0' >/proc/sys/net/ipv4/ping_group_range
 start a
 say a init abcd >/dev/null
-ip netns add world
-ip link add uplink type veth peer name eth0 netns world
-ip addr add 198.51.100.1/24 dev uplink
-ip addr add 192.168.77.1/24 dev uplink
-ip link set uplink up
-for i in 2 3 4 5 9; do ip -n world addr add 198.51.100.$i/24 dev eth0; done
-ip -n world addr add 192.168.77.2/24 dev eth0
-ip -n world addr add 192.168.77.3/24 dev eth0
+world "198.51.100.1 192.168.77.1" "198.51.100.2 198.51.100.3 198.51.100.4 198.51.100.5 198.51.100.9 192.168.77.2 192.168.77.3"
 ip -n world addr add 203.0.113.7/32 dev eth0
 ip -n world addr add 169.254.169.254/32 dev eth0
-ip -n world link set lo up
-ip -n world link set eth0 up
 ip -n world route add default via 198.51.100.1
 ip route add 169.254.169.254/32 dev uplink
 ip route add 203.0.113.7/32 dev uplink
@@ -317,8 +274,7 @@ fails "what is not is not" reaches 198.51.100.1
 ok "the other slot has its way" say a guestsend 1000 198.51.100.2 53
 
 inside nft -s list ruleset >held
-kill -9 "${pid[a]}"
-closed a
+killed a
 start a
 say a init abcd >/dev/null
 inside nft -s list ruleset >now

@@ -8,62 +8,11 @@
 # and plays the guests; `world` is a namespace beyond the host's uplink.
 set -u
 
-if [ -z "${SLOT_INSIDE:-}" ]; then
-	SLOT_INSIDE=1 exec "$TOP/tests/isolate" bash "$0"
-fi
-. "$TOP/tests/tap.sh"
-helper=$B/tests/vm/helper-slot
-mount -t tmpfs tmpfs /run
+# shellcheck source=tests/slots.sh
+. "$TOP/tests/slots.sh"
 
-declare -A to from pid
-start() { # NAME: a helper, spoken to with `say`
-	mkfifo "$1.in" "$1.out"
-	"$helper" <"$1.in" >"$1.out" 2>>"$1.log" &
-	pid[$1]=$!
-	exec {fd}>"$1.in"
-	to[$1]=$fd
-	exec {fd}<"$1.out"
-	from[$1]=$fd
-	rm "$1.in" "$1.out"
-}
-closed() { # NAME: let go of it
-	local in=${to[$1]} out=${from[$1]}
-	exec {in}>&- {out}<&-
-	wait "${pid[$1]}" 2>/dev/null
-}
-killed() {
-	kill -9 "${pid[$1]}"
-	closed "$1"
-}
-say() { # NAME COMMAND…: its answer without the "ok"; fails when that is "err"
-	local name=$1 answer
-	shift
-	echo "$*" >&"${to[$name]}"
-	read -t 60 -r answer <&"${from[$name]}" || answer="err the helper is gone"
-	case $answer in
-	"ok "*) echo "${answer#ok }" ;;
-	ok) ;;
-	*)
-		echo "$answer"
-		return 1
-		;;
-	esac
-}
 median() {
 	sort -n | awk '{ v[NR] = $1 } END { printf "%.1f ms (longest %.1f)", v[int((NR + 1) / 2)] / 1000, v[NR] / 1000 }'
-}
-# Everything a slot could leave: with its content, not only its name.
-inventory() {
-	ip -o link | sed 's/^[0-9]*: //; s/@[^:]*//' | sort
-	ip -4 route show table all | sort
-	ip -4 -o addr | sed 's/^[0-9]*: //' | sort
-	ls /run/netns
-	nft list ruleset
-	awk '{ print $4, $5 }' /proc/self/mountinfo | grep /run | sort
-}
-same() { # NAME FILE
-	inventory >now
-	ok "$1" diff "$2" now
 }
 in_world() {
 	ip netns exec world "$helper" "$@"
@@ -87,16 +36,8 @@ is "/run/netns is a shared mount" "$(findmnt -n -o PROPAGATION /run/netns | tail
 is "forwarding is on" "$(cat /proc/sys/net/ipv4/ip_forward)" 1
 ok "and the log says so" grep -q ip_forward a.log
 
-ip netns add world
-ip link add uplink type veth peer name eth0 netns world
-ip addr add 198.51.100.1/24 dev uplink
-ip addr add 192.168.77.1/24 dev uplink
-ip link set uplink up
-ip -n world addr add 198.51.100.2/24 dev eth0
-ip -n world addr add 192.168.77.2/24 dev eth0
+world "198.51.100.1 192.168.77.1" "198.51.100.2 192.168.77.2"
 ip -n world addr add 169.254.169.254/32 dev eth0
-ip -n world link set lo up
-ip -n world link set eth0 up
 ip -n world route add default via 198.51.100.1
 ip route add 169.254.169.254/32 dev uplink
 ip netns exec world "$helper" < <(echo listen 53; exec sleep 600) >/dev/null &

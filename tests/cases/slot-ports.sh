@@ -9,44 +9,9 @@
 # shellcheck disable=SC2317 # functions are called by name
 set -u
 
-if [ -z "${SLOT_INSIDE:-}" ]; then
-	SLOT_INSIDE=1 exec "$TOP/tests/isolate" bash "$0"
-fi
-. "$TOP/tests/tap.sh"
-helper=$B/tests/vm/helper-slot
-mount -t tmpfs tmpfs /run
+# shellcheck source=tests/slots.sh
+. "$TOP/tests/slots.sh"
 
-declare -A to from pid
-start() { # NAME: a helper, spoken to with `say`
-	mkfifo "$1.in" "$1.out"
-	"$helper" <"$1.in" >"$1.out" 2>>"$1.log" &
-	pid[$1]=$!
-	exec {fd}>"$1.in"
-	to[$1]=$fd
-	exec {fd}<"$1.out"
-	from[$1]=$fd
-	rm "$1.in" "$1.out"
-}
-killed() { # NAME
-	local in=${to[$1]} out=${from[$1]}
-	kill -9 "${pid[$1]}"
-	exec {in}>&- {out}<&-
-	wait "${pid[$1]}" 2>/dev/null
-}
-say() { # NAME COMMAND…: its answer without the "ok"; fails when that is "err"
-	local name=$1 answer
-	shift
-	echo "$*" >&"${to[$name]}"
-	read -t 60 -r answer <&"${from[$name]}" || answer="err the helper is gone"
-	case $answer in
-	"ok "*) echo "${answer#ok }" ;;
-	ok) ;;
-	*)
-		echo "$answer"
-		return 1
-		;;
-	esac
-}
 in_ns() { # NAMESPACE COMMAND…; host: here
 	local ns=$1
 	shift
@@ -72,17 +37,8 @@ serve() { # NAMESPACE NAME
 	in_ns "$1" socat UDP-RECVFROM:53,fork SYSTEM:'echo '"$2"' $SOCAT_PEERADDR' 2>/dev/null &
 	at_end "kill $! 2>/dev/null"
 }
-guest() { # SERIAL NAMESPACE NAME
-	ip netns add "$2" 2>/dev/null
-	say a guestns "$1" "/run/netns/$2" || return
-	ip -n "$2" link set eth0 address 02:fc:00:00:00:05
-	ip -n "$2" addr add 169.254.0.21/30 dev eth0
-	ip -n "$2" link set eth0 up
-	ip -n "$2" link set lo up
-	ip -n "$2" route add default via 169.254.0.22
-}
 # Everything of the host that forwards could leave.
-inventory() {
+forwards_left() {
 	nft list table ip sbxfs-abcd
 	ss -Hlnut | sort
 	cat /proc/sys/net/ipv4/conf/sbx*/route_localnet
@@ -96,15 +52,7 @@ localnet() { # LINK
 for place in all default; do echo 1 >/proc/sys/net/ipv4/conf/$place/rp_filter; done
 start a
 is "16384 slots" "$(say a init abcd)" 16384
-ip netns add world
-ip link add uplink type veth peer name eth0 netns world
-ip addr add 198.51.100.1/24 dev uplink
-ip addr add 192.168.77.1/24 dev uplink
-ip link set uplink up
-ip -n world addr add 198.51.100.2/24 dev eth0
-ip -n world addr add 192.168.77.2/24 dev eth0
-ip -n world link set eth0 up
-ip -n world link set lo up
+world "198.51.100.1 192.168.77.1" "198.51.100.2 192.168.77.2"
 say a up 0 1 >up1
 say a up 1 1000 >up2
 is "two slots are up" "$(cut -d' ' -f2- up1 up2 | paste -sd' ')" "10.11.0.1 sbxabcd1 10.11.0.2 sbxabcdrs"
@@ -114,7 +62,7 @@ serve g1 one
 serve g2 two
 ok "the host reaches guest 1" wait_for 10 answers "one 10.11.128.0" ask host 10.11.0.1 80
 ok "and guest 2" wait_for 10 answers "two 10.11.128.2" ask host 10.11.0.2 80
-inventory >before
+forwards_left >before
 
 # ---- from where ---------------------------------------------------------------------------------------
 
@@ -317,7 +265,7 @@ wait $program 2>/dev/null
 ok "and slot 2" say a alive 1 1000
 ok "no forwards any more" say a forward 1
 ok "for both" say a forward 1000
-inventory >after
+forwards_left >after
 ok "everything is as before" diff before after
 fds=$(say a fds)
 ok "some for slot 1" say a forward 1 8081:80 127.0.0.1:8082:80
