@@ -27,16 +27,10 @@ struct rules {
 static void rules_of(struct sbx *s, struct rules *ret)
 {
 	struct template_version v = {0};
-	const struct config *base;
+	bool have = sbx_template(s, &v, NULL) == 0;
+	const struct config *base = have ? &v.defaults : NULL;
 	const char *command;
-	char pin[sizeof(s->template_pin)];
-	bool have;
 
-	pthread_mutex_lock(&s->lock);
-	memcpy(pin, s->template_pin, sizeof(pin));
-	pthread_mutex_unlock(&s->lock);
-	have = pin[0] && template_version_find(pin, &v, NULL) == 0;
-	base = have ? &v.defaults : NULL;
 	pthread_mutex_lock(&s->lock);
 	ret->interval_ms = config_number(&s->config, base, CONFIG_HEALTH_INTERVAL_SEC) * 1000;
 	ret->retries = config_number(&s->config, base, CONFIG_HEALTH_RETRIES);

@@ -11,6 +11,11 @@
 #include "base/err.h"
 #include "ops/sbx.h"
 
+enum {
+	LIFECYCLE_STOP_MS = 10000,   /* until a guest that will not shut down is ended by force */
+	LIFECYCLE_PAUSE_MS = 300000, /* for a pause of which nobody says how long it may take */
+};
+
 /**
  * lifecycle_settle() - What an earlier teardown left of one in error is taken down to its data: nothing runs then
  * Return: 0, also when nothing was left; -EIO its record cannot be read; the step that will not go.

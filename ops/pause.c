@@ -405,3 +405,8 @@ int pause_up(struct sbx *s, const struct deadline *d, struct buf *out, struct er
 	up_failed(s, before);
 	return r;
 }
+
+int pause_up_or_start(struct sbx *s, const struct deadline *d, struct buf *out, struct err *e)
+{
+	return sbx_state(s) == SBX_PAUSED ? pause_up(s, d, out, e) : lifecycle_start(s, d, out, e);
+}

@@ -32,6 +32,9 @@ int pause_down(struct sbx *s, const struct deadline *d, struct buf *out, struct 
  */
 int pause_up(struct sbx *s, const struct deadline *d, struct buf *out, struct err *e);
 
+/* To running: pause_up() if it is paused, else lifecycle_start(). */
+int pause_up_or_start(struct sbx *s, const struct deadline *d, struct buf *out, struct err *e);
+
 /**
  * pause_again() - A resume has failed after its guest had begun to write: save its memory anew, best effort
  * @s: with the turn, its VM open

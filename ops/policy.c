@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* ops/policy.c - what a sandbox's settings have the daemon do by itself
  *
- * How it works: whenever it is kicked, and when something falls due, the thread goes through all sandboxes, queues what is due and
- * notes the earliest of the rest. Use of a sandbox only ever moves its idle limit away, so nobody need kick for that. What was queued is
- * noted in the sandbox (policy.queued) until its job has run, and is not queued twice.
+ * How it works: each sandbox knows when it is to be looked at again (policy.due_ms); who kicks it makes that now. The thread
+ * looks at those that are due, queues what has to be done and sleeps until the earliest of the rest. Use of a sandbox only ever
+ * moves its idle limit away, so nobody need kick for that. What was queued is noted in the sandbox (policy.queued) until its
+ * job has run, and is not queued twice.
  */
 #include "ops/policy.h"
 
@@ -30,10 +31,10 @@
 #include "ops/verbs.h"
 
 enum {
-	STOP_MS = 10000,
-	PAUSE_MS = 300000,
 	RETRY_MS = 60000, /* what failed when it was due is tried again after so long */
 };
+
+#define NEVER INT64_MAX
 
 static pthread_mutex_t policy_lock = PTHREAD_MUTEX_INITIALIZER; /* memory only; taken last */
 static pthread_cond_t policy_cond;
@@ -79,15 +80,8 @@ static void rules_fill(const struct config *c, const struct config *base, struct
 static void rules_of(struct sbx *s, struct rules *ret)
 {
 	struct template_version v = {0};
-	char pin[sizeof(s->template_pin)];
-	bool have;
+	bool have = sbx_template(s, &v, NULL) == 0;
 
-	pthread_mutex_lock(&s->lock);
-	(void)snprintf(pin, sizeof(pin), "%s",
-		       s->template_pin[0] ? s->template_pin
-					  : config_effective(&s->config, NULL, CONFIG_TEMPLATE));
-	pthread_mutex_unlock(&s->lock);
-	have = template_version_find(pin, &v, NULL) == 0;
 	pthread_mutex_lock(&s->lock);
 	rules_fill(&s->config, have ? &v.defaults : NULL, ret);
 	pthread_mutex_unlock(&s->lock);
@@ -153,7 +147,7 @@ static void queued_clear(struct sbx *s, unsigned what, int result)
 	if (result < 0)
 		s->policy.not_before_ms = clock_ms() + RETRY_MS;
 	pthread_mutex_unlock(&s->lock);
-	policy_kick();
+	policy_kick(s);
 }
 
 static int destroy(struct sbx *s, struct err *e)
@@ -168,7 +162,8 @@ static int idle_act(struct sbx *s, const struct rules *rules, struct err *e)
 {
 	static const char *const words[] = {
 		[ON_PAUSE] = "pause", [ON_STOP] = "stop", [ON_DESTROY] = "destroy"};
-	struct deadline d = deadline_in(rules->on_idle == ON_PAUSE ? PAUSE_MS : STOP_MS, -1);
+	struct deadline d = deadline_in(
+		rules->on_idle == ON_PAUSE ? LIFECYCLE_PAUSE_MS : LIFECYCLE_STOP_MS, -1);
 	AUTO_BUF out = BUF_INIT; /* what the guest would not do beforehand: in the log as well */
 
 	tell(s, "timeout", words[rules->on_idle]);
@@ -249,7 +244,7 @@ static int act_autostart(struct sbx *s, struct err *e)
 
 	if (!(IN(state) & (IN(SBX_CREATED) | IN(SBX_STOPPED) | IN(SBX_PAUSED) | IN(SBX_ERROR))))
 		return 0;
-	r = state == SBX_PAUSED ? pause_up(s, &d, NULL, e) : lifecycle_start(s, &d, NULL, e);
+	r = pause_up_or_start(s, &d, NULL, e);
 	return r < 0 ? restart_failed(s, r, e) : 0;
 }
 
@@ -273,7 +268,7 @@ void policy_ended(struct sbx *s, bool crashed)
 	pthread_mutex_unlock(&s->lock);
 	if (delay >= 0)
 		log_info("it is started again in %" PRId64 " ms", delay);
-	policy_kick();
+	policy_kick(s);
 }
 
 void policy_forget_restart(struct sbx *s)
@@ -384,33 +379,56 @@ static int64_t look_at(struct sbx *s)
 	return next;
 }
 
+/* Look at it if that is due. Return: clock_ms() when it is due then; NEVER. */
+static int64_t look_if_due(struct sbx *s)
+{
+	int64_t left, due;
+	bool is_due;
+
+	pthread_mutex_lock(&s->lock);
+	due = s->policy.due_ms;
+	is_due = due <= clock_ms();
+	if (is_due)
+		s->policy.due_ms = NEVER;
+	pthread_mutex_unlock(&s->lock);
+	if (!is_due)
+		return due;
+	left = look_at(s);
+	pthread_mutex_lock(&s->lock);
+	if (left >= 0 && s->policy.due_ms == NEVER) /* else it was kicked meanwhile */
+		s->policy.due_ms = clock_ms() + left;
+	due = s->policy.due_ms;
+	pthread_mutex_unlock(&s->lock);
+	return due;
+}
+
 static int64_t look_at_all(void)
 {
 	uint32_t after = 0;
-	int64_t next = -1;
+	int64_t next = NEVER;
 	struct sbx *s;
 
 	while ((s = registry_next(after))) {
+		int64_t due = s->damaged ? NEVER : look_if_due(s);
+
+		next = due < next ? due : next;
 		after = s->serial;
-		if (!s->damaged)
-			next = earlier(next, look_at(s));
 		sbx_put(s);
 	}
 	return next;
 }
 
-/* Return: false when it is to end. */
-static bool wait_next(int64_t left)
+/* @at: clock_ms(). Return: false when it is to end. */
+static bool wait_next(int64_t at)
 {
 	struct timespec until;
-	int64_t at = clock_ms() + left;
 	bool go_on;
 
 	until.tv_sec = at / 1000;
 	until.tv_nsec = at % 1000 * 1000000;
 	pthread_mutex_lock(&policy_lock);
 	while (!kicked && !stopping) {
-		if (left < 0)
+		if (at == NEVER)
 			pthread_cond_wait(&policy_cond, &policy_lock);
 		else if (pthread_cond_timedwait(&policy_cond, &policy_lock, &until) == ETIMEDOUT)
 			break;
@@ -429,8 +447,11 @@ static void *policy_run(void *arg)
 	return NULL;
 }
 
-void policy_kick(void)
+void policy_kick(struct sbx *s)
 {
+	pthread_mutex_lock(&s->lock);
+	s->policy.due_ms = 0;
+	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_lock(&policy_lock);
 	kicked = true;
 	if (threaded)

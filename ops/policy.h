@@ -16,8 +16,8 @@ struct verb_call;
 int policy_init(struct err *e);
 void policy_stop(void); /* nothing falls due any more */
 
-/* A setting, a state or a plan has changed: look again. Any thread, without locks; does not block. */
-void policy_kick(void);
+/* A setting, a state or a plan of it has changed: look again. Any thread, without locks; does not block. */
+void policy_kick(struct sbx *s);
 
 /* Queue the start of each sandbox that is to run since the daemon does: autostart=yes. Once, after recovery was queued. */
 void policy_autostart(void);

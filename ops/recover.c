@@ -6,11 +6,7 @@
  * taken down to that memory.
  */
 #include <errno.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "ops/admit.h"
 #include "ops/host.h"
@@ -73,12 +69,13 @@ static int recover(struct sbx *s, struct err *e)
 			      s->memory.dir[0] ? SBX_PAUSED : SBX_STOPPED, e);
 }
 
-static bool is_recovering(struct sbx *s)
+static bool is_recovered(struct sbx *s, const void *arg)
 {
 	bool is;
 
+	(void)arg;
 	pthread_mutex_lock(&s->lock);
-	is = s->recovering;
+	is = !s->recovering;
 	pthread_mutex_unlock(&s->lock);
 	return is;
 }
@@ -112,25 +109,7 @@ int lifecycle_recover_later(struct sbx *s, struct err *e)
 
 int lifecycle_recover_wait(struct sbx *s, const struct deadline *d, struct err *e)
 {
-	AUTO_FD fd = -1;
-	struct pollfd pfd = {.events = POLLIN};
-	struct sbx_waiter waiter;
-	uint64_t count;
-	int r = 1;
+	int r = is_recovered(s, NULL) ? 0 : sbx_wait(s, is_recovered, NULL, d);
 
-	if (!is_recovering(s))
-		return 0;
-	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (fd < 0)
-		return err_sys(e, errno, "no descriptor to wait with");
-	waiter = (struct sbx_waiter){.fd = fd};
-	pfd.fd = fd;
-	sbx_wait_add(s, &waiter);
-	while (r > 0 && is_recovering(s)) {
-		r = deadline_poll(d, &pfd, 1);
-		if (r > 0 && read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-			r = -errno;
-	}
-	sbx_wait_remove(s, &waiter);
 	return r < 0 ? err_sys(e, -r, "waiting for what an earlier daemon left to be taken up") : 0;
 }

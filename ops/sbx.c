@@ -6,10 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/timefmt.h"
@@ -115,6 +118,27 @@ void sbx_wait_remove(struct sbx *s, struct sbx_waiter *w)
 	pthread_mutex_unlock(&s->lock);
 }
 
+int sbx_wait(struct sbx *s, bool (*is_so)(struct sbx *s, const void *arg), const void *arg,
+	     const struct deadline *d)
+{
+	AUTO_FD fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	struct sbx_waiter waiter = {.fd = fd};
+	uint64_t count;
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	sbx_wait_add(s, &waiter);
+	while (r >= 0 && !is_so(s, arg)) {
+		r = deadline_poll(d, &pfd, 1);
+		if (r > 0 && read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+			r = -errno;
+	}
+	sbx_wait_remove(s, &waiter);
+	return r < 0 ? r : 0;
+}
+
 void sbx_changed(struct sbx *s)
 {
 	pthread_mutex_lock(&s->lock);
@@ -147,7 +171,7 @@ void sbx_set_state(struct sbx *s, enum sbx_state state)
 		event_add(s->serial, name, "state", ",\"state\":\"%s\",\"from\":\"%s\"",
 			  state_names[state], state_names[old]);
 	sbx_changed(s);
-	policy_kick();
+	policy_kick(s);
 }
 
 void sbx_touch(struct sbx *s)
@@ -298,18 +322,23 @@ static void view_facts(const struct sbx *s, struct sbx_view *ret)
 	(void)snprintf(ret->id, sizeof(ret->id), "%s-%" PRIx32, host.instance, s->serial);
 }
 
-void sbx_view(struct sbx *s, struct sbx_view *ret)
+int sbx_template(struct sbx *s, struct template_version *ret, struct err *e)
 {
-	struct template_version v = {0};
 	char pin[sizeof(s->template_pin)];
-	bool have;
 
 	pthread_mutex_lock(&s->lock);
 	(void)snprintf(pin, sizeof(pin), "%s",
 		       s->template_pin[0] ? s->template_pin
 					  : config_effective(&s->config, NULL, CONFIG_TEMPLATE));
 	pthread_mutex_unlock(&s->lock);
-	have = template_version_find(pin, &v, NULL) == 0;
+	return template_version_find(pin, ret, e);
+}
+
+void sbx_view(struct sbx *s, struct sbx_view *ret)
+{
+	struct template_version v = {0};
+	bool have = sbx_template(s, &v, NULL) == 0;
+
 	*ret = (struct sbx_view){0};
 	pthread_mutex_lock(&s->lock);
 	view_facts(s, ret);

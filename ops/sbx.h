@@ -157,6 +157,7 @@ struct sbx {
 		unsigned queued;       /* POLICY_… that a job is queued for */
 		int64_t touched_ms;    /* clock_ms(): as active_ms, and when it began to run */
 		int64_t up_ms;         /* when it began to run; 0: it does not */
+		int64_t due_ms;        /* clock_ms(): when the thread looks at it again */
 		int64_t not_before_ms; /* what failed is not tried again before this */
 		int64_t restart_at_ms; /* 0: no restart is planned */
 		uint64_t tries;        /* restarts in a row without a good run */
@@ -248,6 +249,21 @@ void sbx_changed(struct sbx *s);
 
 /* It was used: resets the idle timer. */
 void sbx_touch(struct sbx *s);
+
+/**
+ * sbx_template() - The version of a template that it was begun from, or would be now
+ * @ret: what template_version_find() fills; to be given to template_version_done()
+ * Return: 0; -ENOENT with how to make it.
+ */
+int sbx_template(struct sbx *s, struct template_version *ret, struct err *e);
+
+/**
+ * sbx_wait() - Wait until something that status shows of it is so
+ * @is_so: asked at once and after each change, without locks
+ * Return: 0; -ETIMEDOUT; -ECANCELED; -EMFILE or -ENFILE. Fills no error: the caller knows what it waited for.
+ */
+int sbx_wait(struct sbx *s, bool (*is_so)(struct sbx *s, const void *arg), const void *arg,
+	     const struct deadline *d);
 
 /* Register and forget a waiter; its descriptor is signalled once at the beginning. */
 void sbx_wait_add(struct sbx *s, struct sbx_waiter *w);

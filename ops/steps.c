@@ -36,20 +36,14 @@
 
 int sbx_load_version(struct sbx *s, struct err *e)
 {
-	char pin[sizeof(s->template_pin)];
 	int r;
 
 	if (s->version)
 		return 0;
-	pthread_mutex_lock(&s->lock);
-	(void)snprintf(pin, sizeof(pin), "%s",
-		       s->template_pin[0] ? s->template_pin
-					  : config_effective(&s->config, NULL, CONFIG_TEMPLATE));
-	pthread_mutex_unlock(&s->lock);
 	s->version = calloc(1, sizeof(*s->version));
 	if (!s->version)
 		return err_set(e, ENOMEM, "no memory");
-	r = template_version_find(pin, s->version, e);
+	r = sbx_template(s, s->version, e);
 	if (r < 0) {
 		free(s->version);
 		s->version = NULL;

@@ -89,15 +89,9 @@ static int check_pin(const struct sbx *s, const struct config *c, struct err *e)
 static int change_sbx(struct verb_call *c, struct config *ret, bool *restart, struct err *e)
 {
 	struct template_version v;
-	bool found;
-	int r;
+	bool found = sbx_template(c->sbx, &v, NULL) == 0;
+	int r = change(&c->sbx->config, found ? &v.defaults : NULL, c, ret, restart, e);
 
-	found = template_version_find(
-			c->sbx->template_pin[0]
-				? c->sbx->template_pin
-				: config_effective(&c->sbx->config, NULL, CONFIG_TEMPLATE),
-			&v, NULL) == 0;
-	r = change(&c->sbx->config, found ? &v.defaults : NULL, c, ret, restart, e);
 	if (found)
 		template_version_done(&v);
 	if (r < 0)
@@ -171,7 +165,7 @@ int run_change(struct verb_call *c, struct err *e)
 
 	if (r == 0)
 		r = sbx_change_config(c, &config, e);
-	policy_kick();
+	policy_kick(c->sbx);
 	if (r == 0 && restart && (state == SBX_RUNNING || state == SBX_FROZEN))
 		buf_adds(c->out, "takes effect at the next start\n");
 	return r;

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -17,8 +16,6 @@
 #include "vm/vm.h"
 
 enum {
-	STOP_MS = 10000,
-	PAUSE_MS = 300000,
 	BALLOON_MS = 10000,
 	KEEP_MIN_MIB = 64, /* that a guest keeps at least: the least that memory_mb may be */
 	VMM_MS = 10000,    /* for the VMM to answer freeze and thaw */
@@ -30,14 +27,12 @@ int run_start(struct verb_call *c, struct err *e)
 {
 	struct deadline d = verb_deadline(c, host_start_ms());
 
-	if (sbx_state(c->sbx) == SBX_PAUSED)
-		return pause_up(c->sbx, &d, c->out, e);
-	return lifecycle_start(c->sbx, &d, c->out, e);
+	return pause_up_or_start(c->sbx, &d, c->out, e);
 }
 
 int run_pause(struct verb_call *c, struct err *e)
 {
-	struct deadline d = verb_deadline(c, PAUSE_MS);
+	struct deadline d = verb_deadline(c, LIFECYCLE_PAUSE_MS);
 
 	return pause_down(c->sbx, &d, c->out, e);
 }
@@ -51,7 +46,7 @@ int run_resume(struct verb_call *c, struct err *e)
 
 int run_stop(struct verb_call *c, struct err *e)
 {
-	struct deadline d = verb_deadline(c, STOP_MS);
+	struct deadline d = verb_deadline(c, LIFECYCLE_STOP_MS);
 
 	return lifecycle_stop(c->sbx, &d, e);
 }
@@ -63,7 +58,7 @@ int run_kill(struct verb_call *c, struct err *e)
 
 int run_restart(struct verb_call *c, struct err *e)
 {
-	struct deadline stop = deadline_in(STOP_MS, c->job->cancel_fd), start;
+	struct deadline stop = deadline_in(LIFECYCLE_STOP_MS, c->job->cancel_fd), start;
 	enum sbx_state state = sbx_state(c->sbx);
 	int r = 0;
 
@@ -182,45 +177,27 @@ static int parse_states(char *words, unsigned *ret_states, struct err *e)
 	return 0;
 }
 
-static int wait_states(struct sbx *s, unsigned states, int fd, const struct deadline *d,
-		       struct err *e)
+static bool is_in(struct sbx *s, const void *states)
 {
-	struct pollfd pfd = {.fd = fd, .events = POLLIN};
-	uint64_t count;
-	int r;
-
-	for (;;) {
-		r = deadline_poll(d, &pfd, 1);
-		if (r == -ETIMEDOUT)
-			return err_set(e, ETIMEDOUT, "it is still %s",
-				       sbx_state_name(sbx_state(s)));
-		if (r < 0)
-			return err_sys(e, -r, "waiting");
-		if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-			return err_sys(e, errno, "waiting");
-		if (states & IN(sbx_state(s)))
-			return 0;
-	}
+	return *(const unsigned *)states & IN(sbx_state(s));
 }
 
 int run_wait(struct verb_call *c, struct err *e)
 {
-	AUTO_FD fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	AUTO_FREE char *words = strdup(c->argv[0]);
 	struct deadline d = verb_deadline(c, INT64_MAX / 2);
-	struct sbx_waiter waiter = {.fd = fd};
 	unsigned states;
 	int r;
 
-	if (fd < 0 || !words)
-		return err_set(e, ENOMEM, "no memory or descriptors to wait with");
+	if (!words)
+		return err_set(e, ENOMEM, "no memory");
 	r = parse_states(words, &states, e);
 	if (r < 0)
 		return r;
-	sbx_wait_add(c->sbx, &waiter);
-	r = wait_states(c->sbx, states, fd, &d, e);
-	sbx_wait_remove(c->sbx, &waiter);
-	return r;
+	r = sbx_wait(c->sbx, is_in, &states, &d);
+	if (r == -ETIMEDOUT)
+		return err_set(e, ETIMEDOUT, "it is still %s", sbx_state_name(sbx_state(c->sbx)));
+	return r < 0 ? err_sys(e, -r, "waiting") : 0;
 }
 
 /* Being queued as an overtaking job has ended the others already. */
