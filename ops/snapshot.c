@@ -145,6 +145,17 @@ static int make_temp(struct snapshot_fresh *ret, struct err *e)
 	return r < 0 ? r : file_open_dir(ret->all_fd, ret->temp, &ret->fd, e);
 }
 
+/* Of no two the same, or a record would not tell which was first. With the turn. */
+static int64_t new_time(const struct sbx *s)
+{
+	int64_t ms = wall_ms();
+
+	for (const struct snapshot *n = s->snapshots; n; n = n->next)
+		if (n->created_ms == ms)
+			ms++;
+	return ms;
+}
+
 int snapshot_begin_hidden(struct sbx *s, const char *temp, struct snapshot_fresh *ret,
 			  struct err *e)
 {
@@ -156,7 +167,7 @@ int snapshot_begin_hidden(struct sbx *s, const char *temp, struct snapshot_fresh
 		return -ENOMEM;
 	}
 	n->kind = SNAPSHOT_DISK;
-	n->created_ms = wall_ms();
+	n->created_ms = new_time(s);
 	r = snapshot_open_all(s, true, &ret->all_fd, e);
 	if (r < 0)
 		return r;
