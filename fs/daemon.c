@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -34,6 +36,7 @@
 #include "fs/leave.h"
 #include "fs/loop.h"
 #include "fs/mount.h"
+#include "ops/reload.h"
 #include "ops/settings.h"
 
 enum {
@@ -47,6 +50,8 @@ static int ready_fd = -1; /* pipe to the first process; -1: in the foreground, o
 static pthread_t down_thread;
 static bool down_started; /* main thread only */
 static uint64_t down_how; /* SHUTDOWN_…; before the thread is started */
+static pthread_mutex_t reload_lock = PTHREAD_MUTEX_INITIALIZER; /* the number, and telling of it */
+static unsigned reloads; /* under way, of those that SIGHUP asked for */
 
 /* ---- the first process --------------------------------------------------------------------------------- */
 
@@ -132,21 +137,63 @@ static void *down_main(void *arg)
 }
 
 /* Called in the loop, which must not wait. A second signal changes nothing. */
-static void on_signal(int sig)
+static void on_end_signal(int sig)
 {
 	if (down_started)
 		return;
-	if (sig == SIGINT || terminal)
-		down_how = SHUTDOWN_STOP;
+	down_how = sig == SIGINT || terminal ? SHUTDOWN_STOP : settings.on_shutdown;
 	log_info("signal %d: the daemon ends", sig);
 	down_started = pthread_create(&down_thread, NULL, down_main, NULL) == 0;
 	if (!down_started)
 		log_error("cannot start a thread to stop the sandboxes, ignoring");
 }
 
+/* ---- the configuration is read again --------------------------------------------------------------------- */
+
+/* The service manager waits for READY=1; that all is as it was is said in words. Any thread. */
+static void on_reloaded(int result, const struct err *e)
+{
+	AUTO_BUF b = BUF_INIT;
+
+	buf_addf(&b, "STATUS=%s%s", result < 0 ? "The configuration stays as it was: " : "",
+		 result < 0 ? e->text : "");
+	(void)sd_notify(
+		0, buf_text(&b)); /* here and below: does nothing when systemd did not start us */
+	pthread_mutex_lock(&reload_lock);
+	if (--reloads == 0)
+		(void)sd_notify(0, "READY=1");
+	pthread_mutex_unlock(&reload_lock);
+}
+
+static void reload(void)
+{
+	struct timespec now;
+	struct err e = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* it cannot fail */
+	pthread_mutex_lock(&reload_lock);
+	if (reloads++ == 0)
+		(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+				 (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+	pthread_mutex_unlock(&reload_lock);
+	if (reload_begin(on_reloaded, &e) < 0) {
+		log_error("%s", e.text);
+		on_reloaded(-e.code, &e);
+	}
+}
+
+/* As on_end_signal(). */
+static void on_signal(int sig)
+{
+	if (sig != SIGHUP)
+		on_end_signal(sig);
+	else if (!down_started)
+		reload();
+}
+
 /* ---- the daemon ---------------------------------------------------------------------------------------- */
 
-/* Signals come in the loop's ppoll() only. Before there are threads, which inherit it. */
+/* Signals come in the loop's ppoll() only; until then SIGHUP waits. Before there are threads, which inherit it. */
 static void block_signals(void)
 {
 	sigset_t all;
@@ -160,7 +207,6 @@ static void block_signals(void)
 	(void)sigdelset(&all, SIGILL);
 	(void)pthread_sigmask(SIG_SETMASK, &all, NULL); /* cannot fail for a valid set */
 	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGHUP, SIG_IGN);
 }
 
 /* A sandbox that runs takes about a dozen descriptors, and the usual soft limit is for programs that use select(). */
@@ -207,10 +253,12 @@ static int serve_mounted(struct fuse_session *se, enum loop_end *ret_end)
 	}
 	if (end == LOOP_FAILED)
 		log_error("cannot go on reading requests");
-	if (down_started)
+	if (down_started) {
 		(void)pthread_join(down_thread, NULL); /* it is there: started above */
-	else if (end != LOOP_STOPPED)
+	} else if (end != LOOP_STOPPED) {
+		down_how = settings.on_shutdown;
 		bring_down();
+	}
 	loop_drain();
 	return end == LOOP_FAILED ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -282,7 +330,6 @@ static int serve(const struct daemon_options *o, struct handover *h, struct err 
 
 	descriptors_allow();
 	terminal = o->foreground && isatty(STDERR_FILENO);
-	down_how = settings.on_shutdown;
 	r = host_init(&o->host, e);
 	if (r < 0)
 		return r;

@@ -30,6 +30,7 @@
 #include "fs/reply.h"
 #include "fs/stream.h"
 #include "fs/tree.h"
+#include "fs/watchdog.h"
 #include "fs/write.h"
 #include "ops/event.h"
 
@@ -39,7 +40,7 @@ enum {
 
 static struct queue posts = QUEUE_INIT;
 static atomic_bool stop_asked;
-static volatile sig_atomic_t signal_seen;
+static volatile sig_atomic_t end_seen, reload_seen; /* a signal, until the loop has told of it */
 static void (*tell_ready)(void);
 static const struct fuse_buf *request; /* that is being answered */
 
@@ -197,7 +198,10 @@ struct fuse_session *loop_new(int argc, char **argv)
 
 static void signal_note(int sig)
 {
-	signal_seen = sig;
+	if (sig == SIGHUP)
+		reload_seen = sig;
+	else
+		end_seen = sig;
 }
 
 static void stop_run(struct post *p)
@@ -216,6 +220,16 @@ void loop_stop(void)
 	} else {
 		atomic_store(&stop_asked, true); /* seen at the next request */
 	}
+}
+
+/* Of a signal that came in ppoll(). */
+static void tell_signal(volatile sig_atomic_t *seen, void (*on_signal)(int sig))
+{
+	int sig = *seen;
+
+	*seen = 0; /* before it is told of: none comes but in ppoll() */
+	if (sig)
+		on_signal(sig);
 }
 
 /* One request. Return: false when the mount has gone. */
@@ -264,7 +278,7 @@ static int shorter(int a, int b)
 /* Until something comes or has to be done. Return: as ppoll(). */
 static int wait_more(struct pollfd fds[3], bool ending, const sigset_t *mask)
 {
-	int ms = shorter(write_tick(), leave_left_ms());
+	int ms = shorter(shorter(write_tick(), leave_left_ms()), watchdog_tick());
 	struct timespec left;
 
 	ms = ending ? shorter(ms, DRAIN_MS) : ms;
@@ -297,16 +311,15 @@ static enum loop_end loop(struct fuse_session *se, void (*on_signal)(int sig))
 	(void)pthread_sigmask(SIG_SETMASK, NULL, &open_mask); /* cannot fail when it only asks */
 	sigdelset(&open_mask, SIGINT);
 	sigdelset(&open_mask, SIGTERM);
+	sigdelset(&open_mask, SIGHUP);
 	alive = take_handed(se, &buf);
 	while (alive && !handed && !(atomic_load(&stop_asked) && may_end(&deadline))) {
 		int n = wait_more(fds, deadline != 0, &open_mask);
 
 		if (n < 0 && errno != EINTR)
 			break;
-		if (signal_seen) {
-			on_signal(signal_seen);
-			signal_seen = 0;
-		}
+		tell_signal(&end_seen, on_signal);
+		tell_signal(&reload_seen, on_signal);
 		if (n > 0 && fds[1].revents)
 			queue_run(&posts);
 		if (n > 0 && fds[0].revents)
@@ -348,6 +361,8 @@ enum loop_end loop_run(struct fuse_session *se, void (*ready)(void), void (*on_s
 		return LOOP_FAILED;
 	(void)sigaction(SIGINT, &note, NULL); /* cannot fail for these */
 	(void)sigaction(SIGTERM, &note, NULL);
+	(void)sigaction(SIGHUP, &note, NULL);
+	watchdog_init();
 	(void)fcntl(fuse_session_fd(se), F_SETFL,
 		    O_RDWR | O_NONBLOCK); /* else it may block: see above */
 	event_set_listener(on_event);

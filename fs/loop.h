@@ -37,7 +37,7 @@ void *loop_request(size_t *ret_len);
  * loop_run() - Answer requests until the mount ends
  * @se: mounted
  * @ready: called when the kernel has been answered for the first time
- * @on_signal: called for each SIGINT and SIGTERM, which must be blocked in every thread; must not block
+ * @on_signal: called for each SIGINT, SIGTERM and SIGHUP, which must be blocked in every thread; must not block
  * Context: starts and ends the threads of fs/.
  */
 enum loop_end loop_run(struct fuse_session *se, void (*ready)(void), void (*on_signal)(int sig));

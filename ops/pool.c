@@ -89,11 +89,17 @@ static unsigned count_of(const char *pin)
 	return n;
 }
 
+/* How many there should be. */
+static unsigned pool_wanted(void)
+{
+	return settings.warm == SETTING_NO ? 0 : (unsigned)settings.pool;
+}
+
 bool pool_lacks(const struct template_version *v)
 {
 	const struct vm_driver *vmm = vm_driver_named(v->memory.saved.vmm);
 
-	return warm_is_usual(v) && vmm && !vmm->keeps_dirs && count_of(v->pin) < settings.pool;
+	return warm_is_usual(v) && vmm && !vmm->keeps_dirs && count_of(v->pin) < pool_wanted();
 }
 
 static int list_add(struct sbx *s, struct err *e)
@@ -147,6 +153,21 @@ bool pool_clear(const char *template_name)
 	return any;
 }
 
+static bool of_any(const struct sbx *s, const void *arg)
+{
+	(void)s;
+	(void)arg;
+	return true;
+}
+
+void pool_trim(void)
+{
+	struct sbx *s;
+
+	while (pool_count() > pool_wanted() && (s = unlist(of_any, NULL)))
+		destroy(s);
+}
+
 static bool of_another(const struct sbx *s, const void *pin)
 {
 	return strcmp(s->template_pin, pin) != 0;
@@ -176,7 +197,7 @@ int pool_add(const struct template_version *v, const struct deadline *d, struct 
 	struct sbx *s, *other;
 	int r;
 
-	while (pool_count() >= settings.pool && (other = unlist(of_another, v->pin)))
+	while (pool_count() >= pool_wanted() && (other = unlist(of_another, v->pin)))
 		destroy(other);
 	r = warm_hidden_new(v->pin, &s, e);
 	if (r < 0)
@@ -186,6 +207,8 @@ int pool_add(const struct template_version *v, const struct deadline *d, struct 
 		r = list_add(s, e);
 	if (r < 0)
 		destroy(s);
+	else
+		pool_trim(); /* fewer may be wanted meanwhile */
 	return r;
 }
 

@@ -45,6 +45,9 @@ int pool_add(const struct template_version *v, const struct deadline *d, struct 
 /* Destroy those of a template, or all (NULL). Return: whether there were any. Context: waits for their teardown. */
 bool pool_clear(const char *template_name);
 
+/* settings may be others: those that are too many are destroyed. Context: waits for their teardown. */
+void pool_trim(void);
+
 /* How many are ready. */
 unsigned pool_count(void);
 

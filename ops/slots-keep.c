@@ -341,6 +341,21 @@ void slots_stop(void)
 	fd_close(steal_fd(&stop_fd));
 }
 
+void slots_heed(void)
+{
+	struct slot_kept *k;
+
+	pthread_mutex_lock(&keep_lock);
+	while (is_running && ready.count > wanted_ready() &&
+	       (k = slot_list_take(&ready, INT64_MAX))) {
+		k->at_ms = 0;
+		slot_list_add(&released, k);
+	}
+	fill_ms = 0;
+	pthread_cond_signal(&keep_cond);
+	pthread_mutex_unlock(&keep_lock);
+}
+
 /* ---- for everybody ---------------------------------------------------------------------------------------- */
 
 static bool take_ready(int64_t now_ms, struct slot *ret)

@@ -78,6 +78,9 @@ void slots_none(struct slot *s);
 /* What is dirty is tried again now rather than later. */
 void slots_retry(void);
 
+/* settings.slots_ready may be another: ready ones that are too many go, and those that lack are made, by the thread. Does not block. */
+void slots_heed(void);
+
 /**
  * slots_sweep() - Remove from the kernel what bears our names and is no slot of this table
  * Context: beside all others; blocks as long as the driver's sweep().

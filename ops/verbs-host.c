@@ -9,6 +9,7 @@
 #include "ops/host.h"
 #include "ops/nested.h"
 #include "ops/registry.h"
+#include "ops/reload.h"
 #include "ops/settings.h"
 #include "ops/sweep.h"
 #include "ops/verbs-private.h"
@@ -82,6 +83,11 @@ int run_stop_all(struct verb_call *c, struct err *e)
 int run_prune(struct verb_call *c, struct err *e)
 {
 	return sweep_now(c->out, e);
+}
+
+int run_reload(struct verb_call *c, struct err *e)
+{
+	return reload_now(c->out, e);
 }
 
 int run_shutdown(struct verb_call *c, struct err *e)

@@ -61,6 +61,7 @@ int run_loglevel(struct verb_call *c, struct err *e);
 int run_pause_all(struct verb_call *c, struct err *e);
 int run_stop_all(struct verb_call *c, struct err *e);
 int run_prune(struct verb_call *c, struct err *e);
+int run_reload(struct verb_call *c, struct err *e);
 int run_shutdown(struct verb_call *c, struct err *e);
 
 /* verbs-template.c */

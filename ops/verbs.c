@@ -110,6 +110,8 @@ static const struct verb host_verbs[] = {
 	  JOB_DAEMON, 0, 0, 0, false, ALWAYS, 0, 0, run_stop_all },
 	{ "prune", "", "remove what a crash has left of sandboxes that are no more: network, disks, files",
 	  JOB_DAEMON, 0, 0, 0, false, ALWAYS, 0, 0, run_prune },
+	{ "reload", "", "read the configuration file again; the reply tells what has changed",
+	  JOB_DAEMON, 0, 0, 0, false, ALWAYS, 0, 0, run_reload },
 	{ "shutdown", "[stop|pause|leave]", "stop or pause all sandboxes, or leave them running; answer, and end the daemon",
 	  JOB_DAEMON, 0, 0, 1, false, ALWAYS, 0, 0, run_shutdown },
 	{ .name = NULL },

@@ -39,6 +39,7 @@ static pthread_cond_t warm_cond = PTHREAD_COND_INITIALIZER; /* anything below ha
 static struct wanted *queue;
 static char making[NAME_MAX_LEN + 1 + 13]; /* "": nothing */
 static int cancel_fd = -1;                 /* of that */
+static char last[NAME_MAX_LEN + 1 + 13];   /* started last, of those that one may be ready for */
 static unsigned starts;                    /* under way */
 static bool stopping, threaded;
 static pthread_t thread;
@@ -154,21 +155,43 @@ static void want(const char *pin)
 	free(w);
 }
 
+static void note_last(const char *pin)
+{
+	pthread_mutex_lock(&warm_lock);
+	(void)snprintf(last, sizeof(last), "%s", pin);
+	pthread_mutex_unlock(&warm_lock);
+}
+
+void warm_heed(void)
+{
+	char pin[sizeof(last)];
+
+	pool_trim();
+	pthread_mutex_lock(&warm_lock);
+	memcpy(pin, last, sizeof(pin));
+	pthread_mutex_unlock(&warm_lock);
+	if (pin[0] && settings.warm != SETTING_NO && settings.pool > pool_count())
+		want(pin);
+}
+
 void warm_want(struct sbx *s)
 {
 	const struct template_version *v = s->version;
 	struct warm_shape own, usual;
 	bool is_off;
 
-	if (s->hidden || !v || settings.warm == SETTING_NO)
+	if (s->hidden || !v)
 		return;
 	pthread_mutex_lock(&s->lock);
 	own = warm_shape(&s->config, v);
 	is_off = strcmp(config_effective(&s->config, &v->defaults, CONFIG_WARM), "no") == 0;
 	pthread_mutex_unlock(&s->lock);
 	usual = warm_shape(NULL, v);
+	if (!is_off && warm_same_shape(&own, &usual))
+		note_last(v->pin);
 	/* One that no start of this kind would take is not made. */
-	if (!is_off && warm_same_shape(&own, &usual) && (!warm_is_ready(v) || pool_lacks(v)))
+	if (!is_off && warm_same_shape(&own, &usual) && settings.warm != SETTING_NO &&
+	    (!warm_is_ready(v) || pool_lacks(v)))
 		want(v->pin);
 }
 
@@ -251,6 +274,8 @@ int warm_forget(const char *template_name)
 			at = &w->next;
 		}
 	}
+	if (is_of(last, template_name))
+		last[0] = '\0';
 	if (is_of(making, template_name))
 		r = give_up();
 	pthread_mutex_unlock(&warm_lock);

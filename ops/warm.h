@@ -60,6 +60,9 @@ int warm_forget(const char *template_name);
 /* Is one being made of the template's current version, or about to? */
 bool warm_is_making(const char *template_name);
 
+/* settings may be others: sandboxes that are kept ready are made, or destroyed when too many. Context: waits for their teardown. */
+void warm_heed(void);
+
 /* No more are made; what is being made is undone. Before sandboxes are brought down. */
 void warm_stop(void);
 

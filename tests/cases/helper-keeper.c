@@ -2,7 +2,8 @@
 /* tests/cases/helper-keeper.c - a service manager that keeps descriptors for a daemon over its ends
  *
  *   helper-keeper keep SOCKET FILE COMMAND…   run it with a NOTIFY_SOCKET at the path SOCKET; again, with what it gave to be kept, each time it ends
- *                                             while FILE is there; says "pid N" for each run, and "kept NAME" for each descriptor
+ *                                             while FILE is there; says "pid N" for each run, "kept NAME" for each descriptor, and
+ *                                             "told LINE" for each line of all other messages
  *   helper-keeper connect PATH                connect to a socket and let go of it
  */
 #include <errno.h>
@@ -67,6 +68,17 @@ static void forget(const char *name)
 	}
 }
 
+static void show_lines(const char *text)
+{
+	for (; *text; text += strspn(text, "\n")) {
+		int len = (int)strcspn(text, "\n");
+
+		printf("told %.*s\n", len, text);
+		text += len;
+	}
+	(void)fflush(stdout);
+}
+
 static void take_message(int sock)
 {
 	char text[TEXT_MAX], name[64], space[CMSG_SPACE(sizeof(int))] = {0};
@@ -82,8 +94,10 @@ static void take_message(int sock)
 		return;
 	text[n] = '\0';
 	c = CMSG_FIRSTHDR(&m);
-	if (!value_of(text, "FDNAME=", name, sizeof(name)))
+	if (!value_of(text, "FDNAME=", name, sizeof(name))) {
+		show_lines(text);
 		return;
+	}
 	forget(name);
 	if (!c || !strstr(text, "FDSTORE=1") || kept_count == KEPT_MAX)
 		return;

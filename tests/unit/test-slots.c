@@ -267,6 +267,27 @@ static void test_recycle(void **state)
 	end();
 }
 
+/* The number has changed: those that are too many go, those that lack are made. */
+static void test_heed(void **state)
+{
+	(void)state;
+	begin(3);
+	settings.slots_ready = 1;
+	slots_heed();
+	ops_await(count().ready == 1 && count().dirty == 0);
+	assert_int_equal(downs, 2);
+	assert_int_equal(ups, 3);
+	settings.slots_ready = 4;
+	slots_heed();
+	ops_await(count().ready == 4);
+	assert_int_equal(ups, 6);
+	assert_int_equal(downs, 2);
+	settings.slots_ready = 0;
+	slots_heed();
+	ops_await(count().ready + count().dirty == 0);
+	end();
+}
+
 /* ---- what fails ------------------------------------------------------------------------------------------- */
 
 static void test_dirty(void **state)
@@ -443,12 +464,13 @@ static void test_users(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_take),        cmocka_unit_test(test_rest),
-		cmocka_unit_test(test_threads),     cmocka_unit_test(test_ready),
-		cmocka_unit_test(test_recycle),     cmocka_unit_test(test_dirty),
-		cmocka_unit_test(test_dirty_again), cmocka_unit_test(test_no_space),
-		cmocka_unit_test(test_tries),       cmocka_unit_test(test_stop),
-		cmocka_unit_test(test_sweep),       cmocka_unit_test(test_users),
+		cmocka_unit_test(test_take),     cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_threads),  cmocka_unit_test(test_ready),
+		cmocka_unit_test(test_recycle),  cmocka_unit_test(test_heed),
+		cmocka_unit_test(test_dirty),    cmocka_unit_test(test_dirty_again),
+		cmocka_unit_test(test_no_space), cmocka_unit_test(test_tries),
+		cmocka_unit_test(test_stop),     cmocka_unit_test(test_sweep),
+		cmocka_unit_test(test_users),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
