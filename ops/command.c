@@ -305,6 +305,9 @@ static void command_next(struct command *c)
 	char *text;
 
 	while (r == 0) {
+		text = command_take(c);
+		if (!text) /* all is done, and was not undone for a cancel that came too late */
+			break;
 		pthread_mutex_lock(&c->lock);
 		r = -c->cancelled;
 		pthread_mutex_unlock(&c->lock);
@@ -314,9 +317,6 @@ static void command_next(struct command *c)
 				      r == -EINTR ? "interrupted by a signal" : "cancelled");
 			break;
 		}
-		text = command_take(c);
-		if (!text)
-			break;
 		r = line_begin(c, text, &e);
 		if (r == 1)
 			return;

@@ -518,6 +518,30 @@ static void test_cancel_storm(void **state)
 	}
 }
 
+/* What ends in EINTR has not been done, and what has been done does not. */
+static void test_cancel_too_late(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		char number[16], text[40];
+		struct write w;
+		pthread_t thread;
+
+		(void)snprintf(number, sizeof(number), "%d", i);
+		(void)snprintf(text, sizeof(text), "set label.n=%d\n", i);
+		write_begin(&w, COMMAND_SBX_CTL, text, false);
+		assert_int_equal(pthread_create(&thread, NULL, canceller, &w), 0);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		sem_wait(&w.done);
+		if (w.result == 0)
+			assert_string_equal(value_of("label.n"), number);
+		else
+			assert_string_not_equal(value_of("label.n"), number);
+		buf_done(&w.command.reply);
+		free(w.text);
+	}
+}
+
 static int setup(void **state)
 {
 	int r = ops_dir_make(state);
@@ -542,7 +566,8 @@ int main(void)
 		cmocka_unit_test(test_wait),         cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_protect),      cmocka_unit_test(test_host),
 		cmocka_unit_test(test_group),        cmocka_unit_test(test_group_of_host),
-		cmocka_unit_test(test_cancel_storm), cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_cancel_storm), cmocka_unit_test(test_cancel_too_late),
+		cmocka_unit_test(test_ports),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
