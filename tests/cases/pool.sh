@@ -84,6 +84,21 @@ is "what it wrote is there" "$(sh_in second 'cat /root/file')" kept
 ok "pause of one that was taken over" ctl third "pause timeout=280"
 ok "resume" ctl third "resume timeout=280"
 is "it answers" "$(sh_in third 'echo $((6 * 7))')" 42
+
+# ---- the number changes ------------------------------------------------------------------------------------
+
+sed -i 's/^pool=.*/pool=1/; s/^slots_ready=.*/slots_ready=2/' pool.conf
+is "fewer are wanted" "$(host reload | grep -c ' -> ')" 2
+ok "one goes, before the writer is answered" pool_is 1
+ok "network slots are made" wait_for "$LIMIT" grep -qx slots_ready=2 "$M/.status"
+sed -i 's/^warm=.*/warm=no/; s/^slots_ready=.*/slots_ready=0/' pool.conf
+ok "none is" host reload
+ok "the last goes" pool_is 0
+ok "and so do network slots" wait_for "$LIMIT" grep -qx slots_ready=0 "$M/.status"
+sed -i 's/^warm=.*/warm=auto/; s/^pool=.*/pool=2/' pool.conf
+kill -HUP "$P"
+ok "two are made again before anybody starts" wait_for "$LIMIT" pool_is 2
+is "those that run have not been touched" "$(state second) $(state third)" "running running"
 ok "snapshot of it" sh -c "echo create s disk >$M/third/snapshot"
 
 # ---- the daemon dies ---------------------------------------------------------------------------------------
