@@ -273,7 +273,6 @@ static int state_open(struct err *e)
 
 int host_init(const struct host_options *o, struct err *e)
 {
-	uint64_t first_event = 1;
 	int r = paths_take(o, e);
 
 	host.started_ms = wall_ms();
@@ -290,15 +289,9 @@ int host_init(const struct host_options *o, struct err *e)
 	cgroup_init(host.instance);
 	r = serial_init(e);
 	if (r == 0)
-		r = serial_of_events(&first_event, e);
-	if (r == -ENOSPC || r == -EDQUOT) { /* what runs is to be taken up on a full disk as well */
-		log_warning("%s, ignoring: numbers of events may come twice", e->text);
-		r = 0;
-	}
-	if (r == 0) {
-		event_init(first_event);
+		r = event_start(e);
+	if (r == 0)
 		r = template_init(e);
-	}
 	if (r == 0)
 		r = registry_load(e);
 	if (r < 0)
@@ -401,6 +394,7 @@ void host_done(void)
 	registry_done();
 	template_done();
 	drivers_done();
+	event_done();
 	http_done();
 	fd_close(steal_fd(&host.sandboxes_fd));
 	fd_close(steal_fd(&host.templates_fd));
