@@ -106,8 +106,22 @@ finish_daemon() { # NAME
 	ok "it ends" daemon_end "$1" 120
 }
 
+# One that is frozen can be kept as often as one likes.
+frozen_again() {
+	ok "a sandbox" host "create w start"
+	ok "freeze" ctl w freeze
+	ok "a snapshot of it" ctl w "snapshot create a full"
+	ok "another" ctl w "snapshot create b full"
+	is "it is frozen still" "$(state w) $(errno w "exec true")" "frozen EBUSY"
+	ok "pause" ctl w pause
+	ok "resume" ctl w resume
+	ok "it answers" ctl w "exec true"
+	ok "destroy" ctl w destroy
+}
+
 daemon a
 prepare
+frozen_again
 round first 20261122
 finish_daemon a
 daemon b --net user
