@@ -12,6 +12,7 @@
 #include "fs/daemon.h"
 #include "fs/files.h"
 #include "ops/settings.h"
+#include "ops/webhook.h"
 
 static const char usage[] =
 	"usage: sbxfs [-f] [--state-dir DIR] [--config FILE] [--accel auto|kvm|tcg]\n"
@@ -229,7 +230,7 @@ static bool read_settings(const struct arguments *a)
 	const char *path = a->config ? a->config : fallback;
 	struct err e = {0};
 
-	if (!path || (path[0] && settings_load(path, !a->config, &e) < 0)) {
+	if (!path || (path[0] && settings_load(path, !a->config, &e) < 0) || webhook_load(&e) < 0) {
 		(void)fprintf(stderr, "sbxfs: %s\n", path ? e.text : "no memory");
 		return false;
 	}

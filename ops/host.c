@@ -38,6 +38,7 @@
 #include "ops/template.h"
 #include "ops/warm.h"
 #include "ops/watch.h"
+#include "ops/webhook.h"
 
 enum {
 	RESERVE_SHARE = 16,    /* 1/16 of the memory is the host's own … */
@@ -304,6 +305,8 @@ int host_init(const struct host_options *o, struct err *e)
 		r = room_init(e);
 	if (r == 0)
 		r = sampler_init(e);
+	if (r == 0)
+		r = webhook_start(e);
 	if (r == 0) {
 		event_add(0, "", "daemon-started", "%s", "");
 		registry_recover();
@@ -331,6 +334,7 @@ int host_down(uint64_t how, struct err *e)
 
 	atomic_store(&stopping, true);
 	atomic_store(&is_left, how == SHUTDOWN_LEAVE);
+	webhook_go_down();
 	warm_stop();
 	policy_stop();
 	while ((s = registry_next_any(after))) {
@@ -382,6 +386,7 @@ void host_done(void)
 	watch_stop(); /* before the lanes: they give them work */
 	room_stop();
 	sampler_done();
+	webhook_stop(); /* it gives the lanes work too */
 	lane_done();
 	room_done();
 	watch_done();
