@@ -16,7 +16,8 @@ enum {
 	CMDLINE_MAX_BYTES = 1 << 17, /* of one process; longer ones are not ours */
 };
 
-static bool cmdline_has(int proc_fd, const char *pid, const char *word)
+static bool cmdline_has(int proc_fd, const char *pid, bool (*is)(const char *word, const void *arg),
+			const void *arg)
 {
 	AUTO_BUF text = BUF_INIT;
 	char path[64];
@@ -27,7 +28,7 @@ static bool cmdline_has(int proc_fd, const char *pid, const char *word)
 		return false;
 	end = text.data + text.len;
 	for (at = text.data; at < end; at += strlen(at) + 1)
-		if (strcmp(at, word) == 0)
+		if (is(at, arg))
 			return true;
 	return false;
 }
@@ -42,7 +43,18 @@ static bool runs_program(int proc_fd, const char *pid, const struct stat *progra
 	       st.st_ino == program->st_ino;
 }
 
+static bool is_word(const char *word, const void *arg)
+{
+	return strcmp(word, arg) == 0;
+}
+
 int proc_find(const char *program, const char *word, struct proc_id *ret_id)
+{
+	return proc_find_by(program, is_word, word, ret_id);
+}
+
+int proc_find_by(const char *program, bool (*is)(const char *word, const void *arg),
+		 const void *arg, struct proc_id *ret_id)
 {
 	struct stat st;
 	AUTO_DIR proc = NULL;
@@ -58,7 +70,7 @@ int proc_find(const char *program, const char *word, struct proc_id *ret_id)
 		uint64_t start;
 
 		if (pid <= 0 || !runs_program(dirfd(proc), entry->d_name, &st) ||
-		    !cmdline_has(dirfd(proc), entry->d_name, word) ||
+		    !cmdline_has(dirfd(proc), entry->d_name, is, arg) ||
 		    proc_start_time(pid, &start) < 0)
 			continue;
 		*ret_id = (struct proc_id){.pid = pid, .start = start};

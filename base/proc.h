@@ -64,6 +64,10 @@ int proc_open(const struct proc_id *id, int *ret_pidfd);
  */
 int proc_find(const char *program, const char *word, struct proc_id *ret_id);
 
+/* The same for the first of which @is says of a whole argument that it is looked for. */
+int proc_find_by(const char *program, bool (*is)(const char *word, const void *arg),
+		 const void *arg, struct proc_id *ret_id);
+
 /* Send @sig through the pidfd. Return: 0, also when it has ended; negative errno. */
 int proc_kill(int pidfd, int sig);
 

@@ -3,6 +3,7 @@
 #include "ops/admit.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "ops/host.h"
@@ -14,23 +15,48 @@
 #include "ops/warm.h"
 #include "vm/vm.h"
 
-static int promise_memory(struct sbx *s, uint64_t mib, struct err *e)
+/* What a VM takes of the host beside its disk. */
+struct size {
+	uint64_t mib;
+	unsigned vcpus;
+};
+
+static atomic_uint vcpus_promised;
+
+unsigned admit_vcpus(void)
 {
-	int r = host_promise(mib, e);
+	return atomic_load(&vcpus_promised);
+}
+
+/* Its memory has been counted; what it had before is not any more. */
+static void counted(struct sbx *s, const struct size *size)
+{
+	host_promise_drop(s->promised_mib);
+	atomic_fetch_add(&vcpus_promised, size->vcpus);
+	atomic_fetch_sub(&vcpus_promised, s->promised_vcpus);
+	s->promised_mib = size->mib;
+	s->promised_vcpus = size->vcpus;
+}
+
+static int promise(struct sbx *s, const struct size *size, struct err *e)
+{
+	int r = host_promise(size->mib, e);
 
 	if (r == 0)
-		s->promised_mib = mib;
+		counted(s, size);
 	return r;
 }
 
-static uint64_t memory_set_mib(struct sbx *s)
+static struct size size_set(struct sbx *s)
 {
-	uint64_t mib;
+	const struct config *base = s->version ? &s->version->defaults : NULL;
+	struct size size;
 
 	pthread_mutex_lock(&s->lock);
-	mib = config_number(&s->config, &s->version->defaults, CONFIG_MEMORY_MB);
+	size.mib = config_number(&s->config, base, CONFIG_MEMORY_MB);
+	size.vcpus = (unsigned)config_number(&s->config, base, CONFIG_VCPUS);
 	pthread_mutex_unlock(&s->lock);
-	return mib;
+	return size;
 }
 
 /* The drivers are there, and what it starts from. */
@@ -53,6 +79,7 @@ static int check_host(struct sbx *s, bool boots, struct err *e)
 static int start(struct sbx *s, struct err *e)
 {
 	uint64_t disk, had;
+	struct size size;
 	int r = check_host(s, true, e);
 
 	if (r < 0)
@@ -71,11 +98,13 @@ static int start(struct sbx *s, struct err *e)
 			(unsigned long long)disk,
 			(unsigned long long)((s->version->rootfs_bytes + (1 << 20) - 1) >> 20));
 	r = room_promise(s, disk << 20, e);
-	return r < 0 ? r : promise_memory(s, memory_set_mib(s), e);
+	size = size_set(s);
+	return r < 0 ? r : promise(s, &size, e);
 }
 
 static int resume(struct sbx *s, struct err *e)
 {
+	const struct size size = {.mib = s->memory.mib, .vcpus = s->memory.vcpus};
 	int r = check_host(s, false, e);
 
 	if (r == 0 && strcmp(s->memory.net, host.net->name) != 0)
@@ -88,18 +117,18 @@ static int resume(struct sbx *s, struct err *e)
 		r = steps_check_saved(s, e);
 	if (r == 0 && s->data_mib)
 		r = room_promise(s, s->data_mib << 20, e);
-	return r < 0 ? r : promise_memory(s, s->memory.mib, e);
+	return r < 0 ? r : promise(s, &size, e);
 }
 
 /* What the daemon makes for itself gives way to whoever lacks what it has. */
-static int take(struct sbx *s, int (*promise)(struct sbx *s, struct err *e), struct err *e)
+static int take(struct sbx *s, int (*all)(struct sbx *s, struct err *e), struct err *e)
 {
-	int r = promise(s, e);
+	int r = all(s, e);
 
 	if ((r != -ENOMEM && r != -ENOSPC) || s->hidden || !warm_yield())
 		return r;
 	admit_drop(s);
-	return promise(s, e);
+	return all(s, e);
 }
 
 int admit_start(struct sbx *s, struct err *e)
@@ -114,16 +143,23 @@ int admit_resume(struct sbx *s, struct err *e)
 
 void admit_adopted(struct sbx *s)
 {
-	uint64_t mib = s->vm ? vm_common(s->vm)->memory_mib : 0;
+	struct size size = size_set(s);
 
-	s->promised_mib = mib ? mib : memory_set_mib(s);
-	host_promise_running(s->promised_mib);
+	if (s->vm) {
+		const struct vm_common *vm = vm_common(s->vm);
+
+		size.mib = vm->memory_mib ? vm->memory_mib : size.mib;
+		size.vcpus = vm->vcpus ? vm->vcpus : size.vcpus;
+	}
+	host_promise_running(size.mib);
+	counted(s, &size);
 }
 
 void admit_drop(struct sbx *s)
 {
-	host_promise_drop(s->promised_mib);
-	s->promised_mib = 0;
+	const struct size none = {0};
+
+	counted(s, &none);
 	if (s->level < LEVEL_DATA)
 		(void)room_promise(s, 0, NULL); /* nothing always can be promised */
 }

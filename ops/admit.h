@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ops/admit.h - what must hold before a VM is built, and what is counted for it: memory and disk promised */
+/* ops/admit.h - what must hold before a VM is built, and what is counted for it: memory, vCPUs and disk promised */
 #ifndef SBXFS_OPS_ADMIT_H
 #define SBXFS_OPS_ADMIT_H
 
@@ -16,10 +16,16 @@ int admit_start(struct sbx *s, struct err *e);
 /* The same for one that goes on from its saved memory: of the size that it was saved with. Also -EBADMSG, as check_saved(). */
 int admit_resume(struct sbx *s, struct err *e);
 
-/* Count the memory of one that an earlier daemon left running: s->vm is open. */
+/*
+ * Count the memory and vCPUs of one that an earlier daemon left running: as its settings say until s->vm is open. It may be called
+ * twice.
+ */
 void admit_adopted(struct sbx *s);
 
-/* Nothing runs any more: its memory is not promised, and no disk if it has none. */
+/* Nothing runs any more: its memory and vCPUs are not promised, and no disk if it has none. */
 void admit_drop(struct sbx *s);
+
+/* How many vCPUs have been promised, of all sandboxes. Context: any thread. */
+unsigned admit_vcpus(void);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/timefmt.h"
+#include "ops/admit.h"
 #include "ops/host.h"
 #include "ops/pool.h"
 #include "ops/registry.h"
@@ -19,7 +20,7 @@
 /* What is counted over all sandboxes. */
 struct sums {
 	unsigned states[SBX_STATE_COUNT];
-	unsigned all, vcpus;
+	unsigned all;
 };
 
 static void sums_take(struct sums *sums)
@@ -33,8 +34,6 @@ static void sums_take(struct sums *sums)
 
 		after = s->serial;
 		sbx_view(s, &v);
-		if (v.pid)
-			sums->vcpus += v.vcpus;
 		if (!s->hidden || v.state == SBX_ERROR) { /* as in the list */
 			sums->all++;
 			sums->states[v.state]++;
@@ -63,7 +62,7 @@ static void add_number(struct buf *b, bool json, const char *key, uint64_t value
 		buf_addf(b, "%s=%" PRIu64 "\n", key, value);
 }
 
-static void add_promises(struct buf *b, bool json, const struct sums *sums)
+static void add_promises(struct buf *b, bool json)
 {
 	struct slots_counts slots;
 	struct room_space space;
@@ -72,7 +71,7 @@ static void add_promises(struct buf *b, bool json, const struct sums *sums)
 	add_number(b, json, "memory_promised", host_promised() << 20);
 	add_number(b, json, "memory_total", host.memory_total_mib << 20);
 	add_number(b, json, "memory_reserve", host.memory_reserve_mib << 20);
-	add_number(b, json, "vcpus_promised", sums->vcpus);
+	add_number(b, json, "vcpus_promised", admit_vcpus());
 	slots_count(&slots);
 	add_number(b, json, "slots_used", slots.used);
 	add_number(b, json, "slots_total", slots.total);
@@ -117,7 +116,7 @@ static void render(struct buf *b, bool json)
 	add_number(b, json, "sandboxes", sums.all);
 	for (int i = 0; i < SBX_STATE_COUNT; i++)
 		add_number(b, json, sbx_state_name((enum sbx_state)i), sums.states[i]);
-	add_promises(b, json, &sums);
+	add_promises(b, json);
 	add_webhook(b, json);
 }
 

@@ -162,9 +162,10 @@ int lifecycle_start(struct sbx *s, const struct deadline *d, struct buf *out, st
 	if (r == 0)
 		r = start_build(s, d, out, e);
 	if (r < 0) {
-		admit_drop(s);
-		if (s->level <= LEVEL_DATA)
+		if (s->level <= LEVEL_DATA) {
+			admit_drop(s);
 			(void)memory_judge(s, NULL);
+		}
 		sbx_set_state(s, s->level > LEVEL_DATA ? SBX_ERROR : before);
 		return r;
 	}

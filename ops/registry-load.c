@@ -3,7 +3,7 @@
  *
  * How it works: every sandbox is listed at once with what its record says. One whose journal says that
  * more than its data may be held has a job queued that walks down to the data; a writer's command waits behind that job. A
- * record that cannot be read is listed in state error and none of its files is touched.
+ * record that cannot be read is listed in state error and none of its files is touched; what its journal names stays as well.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "ops/admit.h"
 #include "ops/clone.h"
 #include "ops/data.h"
 #include "ops/host.h"
@@ -30,19 +31,6 @@
 #include "ops/snapshot.h"
 #include "ops/steps.h"
 #include "ops/template.h"
-
-static void quarantine(struct sbx *s, const struct err *e)
-{
-	s->damaged = true;
-	s->state = SBX_ERROR;
-	s->mode = 0700;
-	s->level =
-		LEVEL_RUNNING; /* whatever it holds is found by its serial when it is destroyed */
-	(void)snprintf(s->name, sizeof(s->name), "damaged-%" PRIu32, s->serial);
-	(void)snprintf(s->last_error, sizeof(s->last_error), "%.500s", e->text);
-	log_error("%s/sandboxes/%" PRIu32 ": %s: listed as %s, its files are left as they are",
-		  host.state_dir, s->serial, e->text, s->name);
-}
 
 /* A slot is given back before the journal says so, and may be another's then: nobody has one who has no VM. */
 static void load_slot(struct sbx *s, const struct journal *j)
@@ -64,8 +52,8 @@ static void load_slot(struct sbx *s, const struct journal *j)
 	s->slot.serial = serial;
 }
 
-/* What the journal says was held. */
-static void load_journal(struct sbx *s)
+/* What the journal says was held. Return: may its VM run? */
+static bool load_journal(struct sbx *s)
 {
 	struct journal j;
 	struct err e = {0};
@@ -94,6 +82,24 @@ static void load_journal(struct sbx *s)
 		s->state = s->level == LEVEL_RUNNING && j.same_boot ? SBX_STARTING : SBX_STOPPING;
 	else if (s->state != SBX_ERROR)
 		s->state = s->level == LEVEL_DATA ? SBX_STOPPED : SBX_CREATED;
+	return s->level > LEVEL_NETWORK && j.same_boot;
+}
+
+/* What its names are made of is known by the journal: its slot is not swept, and destroy finds all. */
+static void quarantine(struct sbx *s, const struct err *e)
+{
+	(void)load_journal(s);
+	s->damaged = true;
+	s->state = SBX_ERROR;
+	s->mode = 0700;
+	s->cloning[0] = '\0';
+	s->level =
+		LEVEL_RUNNING; /* whatever it holds is found by its serial when it is destroyed */
+	/* ~: no name that somebody may give */
+	(void)snprintf(s->name, sizeof(s->name), "damaged~%" PRIu32, s->serial);
+	(void)snprintf(s->last_error, sizeof(s->last_error), "%.500s", e->text);
+	log_error("%s/sandboxes/%" PRIu32 ": %s: listed as %s, its files are left as they are",
+		  host.state_dir, s->serial, e->text, s->name);
 }
 
 /* After the data: memory goes on with that or not at all. */
@@ -113,13 +119,38 @@ static void load_memory(struct sbx *s)
 		s->state = lifecycle_resting_state(s);
 }
 
-/* What its disk may grow to was promised by an earlier daemon. */
-static void count_disk(struct sbx *s)
+/* What an earlier daemon promised: what its disk may grow to, and what its VM has while nobody knows whether it goes on. */
+static void count_promises(struct sbx *s, bool may_run)
 {
-	if (s->level < LEVEL_DATA || sbx_load_version(s, NULL) < 0)
-		return;
-	room_promise_loaded(s, template_disk_mb(&s->config, s->version) << 20);
+	int r = s->level < LEVEL_DATA ? -ENOENT : sbx_load_version(s, NULL);
+
+	if (r == 0)
+		room_promise_loaded(s, template_disk_mb(&s->config, s->version) << 20);
+	if (may_run)
+		admit_adopted(s);
 	sbx_drop_version(s);
+}
+
+/* mkdir without a record did not get as far as to answer, and destroy removes the data first. */
+static bool has_data(struct sbx *s)
+{
+	struct journal j;
+	int r = journal_read(s, &j, NULL);
+
+	return r < 0 || j.level >= LEVEL_DATA;
+}
+
+static void load_rest(struct sbx *s)
+{
+	bool may_run = load_journal(s);
+	struct err why = {0};
+
+	data_settle(s);
+	load_memory(s);
+	count_promises(s, may_run);
+	if (snapshot_load(s, &why) < 0)
+		log_error("serial %" PRIu32 ": its snapshots cannot be listed: %s, ignoring",
+			  s->serial, why.text);
 }
 
 static int load_one(uint32_t serial, struct err *e)
@@ -132,26 +163,20 @@ static int load_one(uint32_t serial, struct err *e)
 		return -e->code;
 	serial_seen(serial);
 	r = record_load(s, &why);
-	if (r == -ENOENT) {
+	if (r == -ENOENT && !has_data(s)) {
 		/* mkdir did not get as far as to answer: there is nothing in it that anybody was told of. */
 		char name[16];
 
 		sbx_put(s);
 		(void)snprintf(name, sizeof(name), "%" PRIu32, serial);
-		return file_remove_tree(host.sandboxes_fd, name, e);
+		if (file_remove_tree(host.sandboxes_fd, name, &why) < 0)
+			log_warning("%s, ignoring", why.text);
+		return 0;
 	}
-	if (r < 0) {
+	if (r < 0)
 		quarantine(s, &why);
-	} else {
-		load_journal(s);
-		data_settle(s);
-		load_memory(s);
-		count_disk(s);
-		if (snapshot_load(s, &why) < 0)
-			log_error("serial %" PRIu32
-				  ": its snapshots cannot be listed: %s, ignoring",
-				  serial, why.text);
-	}
+	else
+		load_rest(s);
 	r = registry_add(s);
 	sbx_put(s);
 	return r < 0 ? err_set(e, ENOMEM, "no memory") : 0;

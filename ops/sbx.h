@@ -214,6 +214,7 @@ struct sbx {
 		vm_use; /* held by an aside that talks to the VMM: agent_down() waits for it */
 	struct proc_id vm_id;    /* [turn] */
 	uint64_t promised_mib;   /* [turn] memory counted for it in host.c */
+	unsigned promised_vcpus; /* [turn] counted for it in admit.c */
 	uint64_t promised_bytes; /* disk counted for it: room-space.c */
 	struct template_version
 		*version;      /* [turn] what it starts from; NULL: not looked up; owned */

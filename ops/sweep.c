@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +18,17 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/parse.h"
+#include "base/proc.h"
 #include "ops/cgroup.h"
 #include "ops/host.h"
 #include "ops/registry.h"
 #include "ops/slots.h"
+#include "ops/vmm.h"
+
+enum {
+	PROCESSES_MS = 2000, /* for the kernel to let go of those that were killed */
+};
 
 static bool is_wanted(uint32_t serial, void *arg)
 {
@@ -29,6 +37,41 @@ static bool is_wanted(uint32_t serial, void *arg)
 	(void)arg;
 	sbx_put(s);
 	return s != NULL;
+}
+
+/* What a VMM was told to be called: sbxfs-INSTANCE-SERIAL. */
+static bool is_orphan(const char *word, const void *arg)
+{
+	char prefix[32];
+	uint64_t serial;
+	size_t len = (size_t)snprintf(prefix, sizeof(prefix), "sbxfs-%s-", host.instance);
+
+	(void)arg;
+	return strncmp(word, prefix, len) == 0 && word[len] != '0' &&
+	       parse_u64(word + len, 1, UINT32_MAX, &serial) == 0 &&
+	       !is_wanted((uint32_t)serial, NULL);
+}
+
+/* A process is looked for before the sandboxes are asked, and one that is on its way up has a record. */
+static int sweep_processes(struct err *e)
+{
+	struct deadline d = deadline_in(PROCESSES_MS, -1);
+	struct proc_id id;
+	int removed = 0, r;
+
+	while (vmm_find_by(is_orphan, NULL, &id) == 0) {
+		AUTO_FD pidfd = -1;
+
+		r = proc_open(&id, &pidfd);
+		if (r == 0)
+			r = proc_kill(pidfd, SIGKILL);
+		if (r == 0)
+			r = proc_wait(pidfd, &d);
+		if (r < 0 && r != -ESRCH)
+			return err_sys(e, -r, "process %d does not end", (int)id.pid);
+		removed += r == 0;
+	}
+	return removed;
 }
 
 static int sweep_network(struct err *e)
@@ -79,6 +122,7 @@ static const struct kind {
 	const char *name;
 	int (*sweep)(struct err *e); /* Return: number removed; negative errno */
 } kinds[] = {
+	{"processes", sweep_processes}, /* first: they hold the rest */
 	{"network", sweep_network},
 	{"disks", sweep_disks},
 	{"files", sweep_files},

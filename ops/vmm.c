@@ -103,3 +103,15 @@ int vmm_find(const char *name, const struct vm_driver **ret, struct proc_id *ret
 	}
 	return -ESRCH;
 }
+
+int vmm_find_by(bool (*is)(const char *word, const void *arg), const void *arg,
+		struct proc_id *ret_id)
+{
+	for (int i = 0; vm_drivers[i]; i++) {
+		const struct vm_host *h = vmm_host(vm_drivers[i]);
+
+		if (h && proc_find_by(h->program, is, arg, ret_id) == 0)
+			return 0;
+	}
+	return -ESRCH;
+}

@@ -33,4 +33,8 @@ const struct vm_host *vmm_shown(const struct sbx *s, const struct config *defaul
  */
 int vmm_find(const char *name, const struct vm_driver **ret, struct proc_id *ret_id);
 
+/* The same for the first of whose arguments @is says that it is looked for. */
+int vmm_find_by(bool (*is)(const char *word, const void *arg), const void *arg,
+		struct proc_id *ret_id);
+
 #endif

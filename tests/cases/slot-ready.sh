@@ -56,19 +56,19 @@ is "what is there is known" "$(spaces | wc -l)" 3
 
 # ---- prune -----------------------------------------------------------------------------------------------
 
-is "there is nothing to prune" "$(pruned | tr '\n' ' ')" "network 0 disks 0 files 0 "
+is "there is nothing to prune" "$(pruned | tr '\n' ' ')" "processes 0 network 0 disks 0 files 0 "
 inst=$(cat "$S/instance")
 ip link add "sbx${inst}zzz" type veth peer name "sbxpeer$inst"
 ip link set "sbx${inst}zzz" alias "sbxfs/$inst/$((35 * 36 * 36 + 35 * 36 + 35))"
 mkdir "/run/sbxfs-$inst/fff0"
-is "what is nobody's is removed" "$(pruned | tr '\n' ' ')" "network 1 disks 0 files 1 "
+is "what is nobody's is removed" "$(pruned | tr '\n' ' ')" "processes 0 network 1 disks 0 files 1 "
 fails "the link" ip link show "sbx${inst}zzz"
 fails "the directory" test -e "/run/sbxfs-$inst/fff0"
 is "and nothing else" "$(spaces | wc -l) $(sh_in one 'echo here')" "3 here"
 ok "starts go on while it prunes" host "create many memory_mb=96"
 spawn many start
 for _ in 1 2 3 4 5 6 7 8; do pruned; done >lines
-is "and are not touched" "$(answer "$W") $(sort -u lines | tr '\n' ' ')" "ok disks 0 files 0 network 0 "
+is "and are not touched" "$(answer "$W") $(sort -u lines | tr '\n' ' ')" "ok disks 0 files 0 network 0 processes 0 "
 ok "destroy" ctl many destroy
 
 # ---- a daemon that dies ----------------------------------------------------------------------------------

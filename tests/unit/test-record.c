@@ -7,7 +7,9 @@
 #include <pthread.h>
 
 #include "base/cleanup.h"
+#include "ops/journal.h"
 #include "ops/record.h"
+#include "ops/steps.h"
 
 static char *path_of(const struct sbx *s, const char *file, char path[64])
 {
@@ -111,7 +113,7 @@ static void test_damaged(void **state)
 		assert_non_null(s);
 		assert_true(s->damaged);
 		assert_int_equal(sbx_state(s), SBX_ERROR);
-		(void)snprintf(name, sizeof(name), "damaged-%" PRIu32, s->serial);
+		(void)snprintf(name, sizeof(name), "damaged~%" PRIu32, s->serial);
 		assert_string_equal(s->name, name);
 		assert_int_equal(record_save(s, NULL), -EIO);
 		assert_int_equal(registry_rename(s, "other", NULL), -EIO);
@@ -136,6 +138,28 @@ static void test_no_record(void **state)
 	again = reload(s, NULL);
 	assert_null(again);
 	assert_int_equal(faccessat(host.state_fd, dir, F_OK, 0), -1);
+}
+
+/* Its record is gone, and what it names is not: nobody has destroyed it. */
+static void test_lost_record(void **state)
+{
+	struct sbx *s = ops_create("lost");
+	char path[64];
+
+	(void)state;
+	s->level = LEVEL_DATA;
+	assert_int_equal(journal_write(s, NULL), 0);
+	path_of(s, "record", path);
+	assert_int_equal(unlinkat(host.state_fd, path, 0), 0);
+	s = reload(s, NULL);
+	assert_non_null(s);
+	assert_true(s->damaged);
+	assert_int_equal(sbx_state(s), SBX_ERROR);
+	path_of(s, "journal", path);
+	assert_int_equal(faccessat(host.state_fd, path, F_OK, 0), 0);
+	registry_forget(s);
+	assert_int_equal(file_remove_tree(AT_FDCWD, s->dir, NULL), 0);
+	sbx_put(s);
 }
 
 static void *owner_thread(void *arg)
@@ -171,7 +195,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_comes_back), cmocka_unit_test(test_unknown_is_kept),
 		cmocka_unit_test(test_damaged),        cmocka_unit_test(test_no_record),
-		cmocka_unit_test(test_two_savers),
+		cmocka_unit_test(test_two_savers),     cmocka_unit_test(test_lost_record),
 	};
 
 	return cmocka_run_group_tests(tests, ops_dir_make, ops_dir_remove);
