@@ -18,7 +18,7 @@
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 
 enum {
-	ASK_LIMIT_MS = 10 * 1000, /* for one run that only prints something */
+	ASK_LIMIT_MS = 60 * 1000, /* for one run that only prints something; a host may be busy */
 	ASK_MAX = 64 * 1024,      /* bytes of its answer */
 	LAST_WORDS = 1024,        /* bytes of stderr in an error */
 };
