@@ -55,6 +55,9 @@ check-steps:
 	$(SUB) faults-built template-built
 	$(SUB) -k -j2 check-host check-vm
 
+soak: tests-built template-built ## SOAK_MINUTES (60) of random commands to a daemon that is killed again and again (as root)
+	@$(RUN_ENV) tests/soak
+
 bench: all $(filter $(B)/tests/bench/%,$(HELPER_BIN)) ## measure, and compare with the limits
 	@$(RUN_ENV) tests/bench/run
 
@@ -222,6 +225,6 @@ clean: ## remove every build folder
 	rm -rf build $(B) build-asan build-tsan build-analyze build-scan build-fuzz build-cover $(B)-lint $(B)-faults
 
 FORCE:
-.PHONY: FORCE deps help tests-built faults-built template-built test check-host check-vm check check-steps bench demo lint lint-steps warnings \
+.PHONY: FORCE deps help tests-built faults-built template-built test check-host check-vm check check-steps soak bench demo lint lint-steps warnings \
   lint-objects tidy tidy-files cppcheck format-check format layers check-docs shellcheck manlint codespell asan tsan \
   analyze fuzz fuzz-bins cover install uninstall clean
