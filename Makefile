@@ -19,7 +19,7 @@ DEB_BUILD := gcc make pkg-config libc6-dev libfuse3-dev libdevmapper-dev libnl-3
              libnftables-dev libcurl4-openssl-dev libjson-c-dev libevent-dev libsystemd-dev libgcrypt20-dev \
              libarchive-dev libcmocka-dev
 DEB_RUN   := fuse3 qemu-system-x86 busybox-static cpio kmod lz4 xz-utils zstd e2fsprogs ca-certificates
-DEB_TEST  := perl jq socat openssl umoci iproute2 nftables procps qemu-utils strace dmsetup
+DEB_TEST  := systemd perl jq socat openssl umoci iproute2 nftables procps qemu-utils strace dmsetup
 DEB_LINT  := clang clang-tidy clang-format clang-tools cppcheck shellcheck mandoc codespell
 
 # ---- settings ----------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* base/digest.c - SHA-256 of files
+/* base/digest.c - SHA-256 of files, and HMAC-SHA256
  *
  * How it works: libgcrypt does the sums. The holes of a file are found by SEEK_DATA and SEEK_HOLE and
  * answered from a page of zeroes, without reading them; even that takes seconds for GiB, so a sum that only has to tell
@@ -31,6 +31,8 @@ struct digest {
 	gcry_md_hd_t md;
 };
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
 /* Once for the process, unless another library has done it. */
 static void init_library(void)
 {
@@ -44,7 +46,6 @@ static void init_library(void)
 
 struct digest *digest_new(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct digest *d = calloc(1, sizeof(*d));
 
 	(void)pthread_once(&once, init_library); /* cannot fail */
@@ -238,4 +239,22 @@ void digest_hex(struct digest *d, char ret_hex[DIGEST_HEX_SIZE])
 		ret_hex[2 * i + 1] = digits[sum[i] & 15];
 	}
 	ret_hex[DIGEST_HEX_SIZE - 1] = '\0';
+}
+
+int digest_hmac(const void *key, size_t key_len, const void *data, size_t len,
+		char ret_hex[DIGEST_HEX_SIZE])
+{
+	struct digest d = {.md = NULL};
+	int r = -ENOMEM;
+
+	(void)pthread_once(&once, init_library); /* cannot fail */
+	if (gcry_md_open(&d.md, GCRY_MD_SHA256, GCRY_MD_FLAG_HMAC) != 0)
+		return r;
+	if (gcry_md_setkey(d.md, key, key_len) == 0) {
+		digest_add(&d, data, len);
+		digest_hex(&d, ret_hex);
+		r = 0;
+	}
+	gcry_md_close(d.md);
+	return r;
 }

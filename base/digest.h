@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* base/digest.h - SHA-256 of files */
+/* base/digest.h - SHA-256 of files, and HMAC-SHA256 */
 #ifndef SBXFS_BASE_DIGEST_H
 #define SBXFS_BASE_DIGEST_H
 
@@ -36,5 +36,12 @@ int digest_add_sparse(struct digest *d, int fd, int cancel_fd, struct err *e);
 
 /* Write the digest as 64 hexadecimal digits and a NUL. @d may not be added to afterwards. */
 void digest_hex(struct digest *d, char ret_hex[DIGEST_HEX_SIZE]);
+
+/**
+ * digest_hmac() - HMAC-SHA256 (RFC 2104) of @len bytes, as 64 hexadecimal digits and a NUL
+ * Return: 0; -ENOMEM.
+ */
+int digest_hmac(const void *key, size_t key_len, const void *data, size_t len,
+		char ret_hex[DIGEST_HEX_SIZE]);
 
 #endif

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 
 enum {
 	READ_PIECE = 65536, /* bytes asked for at once */
@@ -75,13 +76,16 @@ int file_replace(int dirfd, const char *name, mode_t mode, const void *data, siz
 		return err_set(e, EINVAL, "\"%s\" cannot be a file's name", name);
 	(void)snprintf(aside, sizeof(aside), "%s.new", name); /* fits, as just checked */
 	r = write_new(dirfd, aside, mode, data, len);
+	if (r == 0)
+		r = fault_point("file-rename", NULL, NULL);
 	if (r == 0 && renameat(dirfd, aside, dirfd, name) < 0)
 		r = -errno;
 	if (r < 0) {
 		(void)unlinkat(dirfd, aside, 0); /* the first failure is what counts */
 		return err_sys(e, -r, "cannot write %s", name);
 	}
-	return file_sync_dir(dirfd, e);
+	r = fault_point("file-renamed", NULL, e);
+	return r < 0 ? r : file_sync_dir(dirfd, e);
 }
 
 int file_read(int dirfd, const char *name, size_t max, struct buf *b, struct err *e)
@@ -264,7 +268,7 @@ static int walk_push(struct walk *w, int dirfd, const char *name)
 	(void)snprintf(l->name, sizeof(l->name), "%s", name); /* fits, as checked above */
 	l->again = false;
 	w->depth++;
-	return 0;
+	return fault_point("tree-enter", NULL, NULL);
 }
 
 /* Remove @name in @dirfd, or enter it when it is a directory. */
@@ -285,9 +289,9 @@ static int walk_entry(struct walk *w, int dirfd, const char *name)
 static int walk_pop(struct walk *w)
 {
 	struct level *l = &w->levels[w->depth - 1];
-	int parent = walk_parent(w), r = 0;
+	int parent = walk_parent(w), r = fault_point("tree-leave", NULL, NULL);
 
-	if (unlinkat(parent, l->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+	if (r == 0 && unlinkat(parent, l->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		r = -errno;
 	if (r == -ENOTEMPTY && !l->again) {
 		/* Some file systems pass over entries while others are removed. */

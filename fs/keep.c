@@ -45,7 +45,9 @@ void keep_give(int fuse_fd, const struct buf *init)
 		log_warning("no memory for the mount to be kept, ignoring");
 		return;
 	}
-	/* Neither does anything when systemd did not start us, or keeps nothing. */
+	/* One of another mount may be there still, and there is room for few. */
+	(void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" INIT_NAME);
+	/* None of the three does anything when systemd did not start us, or keeps nothing. */
 	kept = sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=" INIT_NAME, &fd, 1) > 0 &&
 	       sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=" FUSE_NAME, &fuse_fd, 1) > 0;
 }

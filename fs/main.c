@@ -12,11 +12,13 @@
 #include "fs/daemon.h"
 #include "fs/files.h"
 #include "ops/settings.h"
+#include "ops/webhook.h"
 
 static const char usage[] =
 	"usage: sbxfs [-f] [--state-dir DIR] [--config FILE] [--accel auto|kvm|tcg]\n"
 	"             [--vmm auto|qemu|cloud-hypervisor] [--cloud-hypervisor PATH]\n"
 	"             [--storage auto|dm|file] [--net auto|netns|user] [-o MOUNTOPTION,...] MOUNTPOINT\n"
+	"       sbxfs STATEDIR|sbxfs MOUNTPOINT [-o MOUNTOPTION,...]\n"
 	"       sbxfs --check | --help | --version | --takeover [option...] MOUNTPOINT\n";
 
 static const char help[] =
@@ -148,6 +150,32 @@ static bool take_option(struct arguments *a, int option)
 	}
 }
 
+/*
+ * What is behind the options: a mount point, or as mount(8) calls its helpers a source before it. The source is the state directory, or
+ * the word sbxfs for that by default. Return: the mount point; NULL: the user has been told.
+ */
+static const char *take_operands(struct arguments *a, char **operands, int count)
+{
+	struct host_options *h = &a->daemon.host;
+
+	if (count == 1)
+		return operands[0];
+	if (count != 2) {
+		(void)fputs(usage, stderr);
+		return NULL;
+	}
+	if (strcmp(operands[0], "sbxfs") == 0 || strcmp(operands[0], "none") == 0)
+		return operands[1];
+	if (h->state_dir || operands[0][0] != '/') {
+		(void)fprintf(stderr, "sbxfs: %s: %s\n", operands[0],
+			      h->state_dir ? "there is a --state-dir already"
+					   : "a source is the path of a state directory, or sbxfs");
+		return NULL;
+	}
+	h->state_dir = operands[0];
+	return operands[1];
+}
+
 /* The state directory as an absolute path, which the caller frees. */
 static char *state_dir(const char *given)
 {
@@ -202,7 +230,7 @@ static bool read_settings(const struct arguments *a)
 	const char *path = a->config ? a->config : fallback;
 	struct err e = {0};
 
-	if (!path || (path[0] && settings_load(path, !a->config, &e) < 0)) {
+	if (!path || (path[0] && settings_load(path, !a->config, &e) < 0) || webhook_load(&e) < 0) {
 		(void)fprintf(stderr, "sbxfs: %s\n", path ? e.text : "no memory");
 		return false;
 	}
@@ -250,19 +278,19 @@ int main(int argc, char **argv)
 	bool good = true;
 
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
-	while (good && (option = getopt_long(argc, argv, "+fo:", long_options, NULL)) != -1)
+	while (good && (option = getopt_long(argc, argv, "fo:", long_options, NULL)) != -1)
 		good = take_option(&a, option);
+	if (good && !a.action) {
+		a.daemon.host.mountpoint = take_operands(&a, argv + optind, argc - optind);
+		good = a.daemon.host.mountpoint != NULL;
+	}
 	dir = good ? state_dir(a.daemon.host.state_dir) : NULL;
 	a.daemon.host.state_dir = dir;
 	a.daemon.mount_options = a.mount_options;
-	if (a.action && dir) {
+	if (a.action && dir)
 		status = act(&a);
-	} else if (good && optind != argc - 1) {
-		(void)fputs(usage, stderr);
-	} else if (dir && read_settings(&a)) {
-		a.daemon.host.mountpoint = argv[optind];
+	else if (dir && read_settings(&a))
 		status = daemon_main(&a.daemon);
-	}
 	free(a.mount_options);
 	return status;
 }

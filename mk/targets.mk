@@ -71,7 +71,7 @@ LINT_SRC    := $(DAEMON_SRC) $(wildcard agent/*.c)
 ALL_C       := $(wildcard */*.c */*.h tests/*/*.c tests/*/*.h)
 ALL_SCRIPTS  = $(shell grep -lE '^\#!.*\b(sh|bash)\b|^\# shellcheck shell=' .ci/* mk/* tests/* tests/*/* tools/* 2>/dev/null)
 MAN_PAGES   := $(wildcard man/*.[1-8])
-TEXTS       := $(wildcard *.md man/* docs/* mk/* tools/* tests/*/*.sh) $(ALL_C)
+TEXTS       := $(wildcard *.md man/* systemd/* docs/* mk/* tools/* tests/*/*.sh) $(ALL_C)
 
 lint: ## every check of the source below, and the build without a warning
 	$(SUB) -k -j1 lint-steps
@@ -194,6 +194,9 @@ sbindir    ?= $(prefix)/sbin
 bindir     ?= $(prefix)/bin
 libexecdir ?= $(prefix)/libexec/sbxfs
 mandir     ?= $(prefix)/share/man
+sysconfdir ?= /etc
+unitdir    ?= $(prefix)/lib/systemd/system
+UNITS      := $(wildcard systemd/*.service)
 TOOLS      := $(wildcard tools/sbx-*)
 TOOL_PARTS := $(wildcard tools/*.sh)
 
@@ -203,11 +206,17 @@ install: all ## to DESTDIR and prefix (/usr/local)
 	$(if $(TOOLS),install -D -m 755 -t $(DESTDIR)$(bindir) $(TOOLS))
 	$(if $(TOOL_PARTS),install -D -m 644 -t $(DESTDIR)$(libexecdir) $(TOOL_PARTS))
 	$(foreach page,$(MAN_PAGES),install -D -m 644 -t $(DESTDIR)$(mandir)/man$(lastword $(subst ., ,$(page))) $(page);)
+	install -D -m 644 -t $(DESTDIR)$(unitdir) $(UNITS)
+	sed -i 's|/usr/local/sbin/|$(sbindir)/|' $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(UNITS)))
+	[ -e $(DESTDIR)$(sysconfdir)/sbxfs.conf ] || install -D -m 644 -t $(DESTDIR)$(sysconfdir) systemd/sbxfs.conf
 
-uninstall: ## what install has put there
+# A configuration that somebody has changed stays.
+uninstall: ## remove what install has put there
 	rm -f $(DESTDIR)$(sbindir)/sbxfs $(addprefix $(DESTDIR)$(bindir)/,$(notdir $(TOOLS))) \
 	  $(foreach page,$(MAN_PAGES),$(DESTDIR)$(mandir)/man$(lastword $(subst ., ,$(page)))/$(notdir $(page)))
+	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(UNITS)))
 	rm -rf $(DESTDIR)$(libexecdir)
+	! cmp -s systemd/sbxfs.conf $(DESTDIR)$(sysconfdir)/sbxfs.conf || rm $(DESTDIR)$(sysconfdir)/sbxfs.conf
 
 clean: ## remove every build folder
 	rm -rf build $(B) build-asan build-tsan build-analyze build-scan build-fuzz build-cover $(B)-lint $(B)-faults

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "net/dns.h"
 #include "net/egress-netns.h"
@@ -69,7 +70,11 @@ int drop_begin(struct net_side *h, struct slot *s, bool *ret_has_link, struct er
 	*ret_has_link = rc == 0 && strcmp(link.alias, alias) == 0;
 	if (rc < 0 && rc != -ENODEV)
 		return rc;
-	rc = side_expel(h, name, e);
+	rc = fault_point("slot-drop", NULL, e);
+	if (rc == 0)
+		rc = side_expel(h, name, e);
+	if (rc == 0)
+		rc = fault_point("slot-unname", NULL, e);
 	if (rc == 0 && (is_known || space_is_ours(name, alias)))
 		rc = space_unmount(name, e);
 	if (rc < 0)

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "net/egress-text.h"
 #include "net/nft.h"
@@ -186,6 +187,8 @@ static int change_inside(struct net_side *side, struct held *h, const struct egr
 		rc = add_delete_others(h, to, &b, e);
 	if (rc == 0 && buf_error(&b))
 		rc = no_memory(e);
+	if (rc == 0)
+		rc = fault_point("egress-set", NULL, e);
 	return rc < 0 ? rc : nft_run(h->nft, buf_text(&b), NULL, e);
 }
 

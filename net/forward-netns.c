@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "net/nft.h"
 #include "net/setting.h"
@@ -439,7 +440,9 @@ int forwards_set(const struct slot *s, const struct forward *list, size_t count,
 
 	if (!copy)
 		return err_set(e, ENOMEM, "no memory");
-	rc = side_lock(d, &h, e);
+	rc = fault_point("forward-set", d, e);
+	if (rc == 0)
+		rc = side_lock(d, &h, e);
 	if (rc < 0) {
 		free(copy);
 		return rc;

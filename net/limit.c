@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <net/if.h>
 
+#include "base/fault.h"
 #include "net/nl-tc.h"
 #include "net/space.h"
 
@@ -31,6 +32,9 @@ static int limit_inside(void *arg, struct err *e)
 
 int limit_set(const struct slot *s, uint64_t bytes_per_sec, const struct deadline *d, struct err *e)
 {
-	(void)d; /* it waits for the kernel's lock over all links alone */
+	int rc = fault_point("limit-set", d, e);
+
+	if (rc < 0)
+		return rc;
 	return space_run(s->netns_fd, limit_inside, &bytes_per_sec, e);
 }

@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "net/drain.h"
 #include "net/drop.h"
 #include "net/egress-netns.h"
@@ -32,6 +33,8 @@ static int renew_inside(void *arg, struct err *e)
 	struct track *t = NULL;
 	int rc = space_tap_remove(&r->tap_fd, e);
 
+	if (rc == 0)
+		rc = fault_point("slot-renew", NULL, e);
 	if (rc == 0)
 		rc = track_open(&t, e);
 	if (rc == 0)
@@ -68,6 +71,8 @@ static int rewire(struct slot *s, struct nlr *in, struct track_ends *ret_ends,
 		rc = side_admit(h, s->link, e);
 	if (rc == 0)
 		rc = egress_netns_reset(h, s, e);
+	if (rc == 0)
+		rc = fault_point("slot-renewed", NULL, e);
 	if (rc == 0)
 		rc = wire_check(h, s, in, e);
 	side_unlock(h);

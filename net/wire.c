@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "net/driver.h"
 #include "net/egress-netns.h"
 #include "net/nft.h"
@@ -198,6 +199,8 @@ int wire_up(struct net_side *h, struct slot *s, const struct space *in, bool *re
 
 	*ret_has_link = rc == 0;
 	if (rc == 0)
+		rc = fault_point("slot-link", NULL, e);
+	if (rc == 0)
 		rc = outer_set(h, s, e);
 	if (rc < 0)
 		return rc_taken(rc, e);
@@ -207,7 +210,11 @@ int wire_up(struct net_side *h, struct slot *s, const struct space *in, bool *re
 	if (rc == 0)
 		rc = inner_table(h, s, in, e);
 	if (rc == 0)
+		rc = fault_point("slot-admit", NULL, e);
+	if (rc == 0)
 		rc = side_admit(h, s->link, e);
+	if (rc == 0)
+		rc = fault_point("slot-name", NULL, e);
 	if (rc == 0)
 		rc = space_mount(s->link, in->ns_fd, e);
 	return rc_taken(rc, e);

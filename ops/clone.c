@@ -260,7 +260,9 @@ static int make_real(struct clone *c, struct err *e)
 	(void)snprintf(over, sizeof(over), OVER "%s", c->id);
 	if (renameat(c->hidden.all_fd, c->hidden.temp, c->hidden.all_fd, over) < 0)
 		return err_sys(e, errno, "cannot finish the clones");
-	r = file_sync_dir(c->hidden.all_fd, e);
+	r = fault_point("clone-real", NULL, e);
+	if (r == 0)
+		r = file_sync_dir(c->hidden.all_fd, e);
 	if (r < 0 && renameat(c->hidden.all_fd, over, c->hidden.all_fd, c->hidden.temp) < 0)
 		log_error("cannot take the end of a clone back");
 	if (r == 0)

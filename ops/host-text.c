@@ -14,6 +14,7 @@
 #include "ops/room-private.h"
 #include "ops/slots.h"
 #include "ops/template.h"
+#include "ops/webhook.h"
 
 /* What is counted over all sandboxes. */
 struct sums {
@@ -85,6 +86,16 @@ static void add_promises(struct buf *b, bool json, const struct sums *sums)
 	add(b, json, "network_blocked", host.net_blocked);
 }
 
+static void add_webhook(struct buf *b, bool json)
+{
+	struct webhook_view v;
+
+	webhook_view(&v);
+	add(b, json, "webhook", v.state);
+	add(b, json, "webhook_error", v.error);
+	add_number(b, json, "webhook_acknowledged", v.acknowledged);
+}
+
 static void render(struct buf *b, bool json)
 {
 	char when[TIME_TEXT_SIZE];
@@ -107,6 +118,7 @@ static void render(struct buf *b, bool json)
 	for (int i = 0; i < SBX_STATE_COUNT; i++)
 		add_number(b, json, sbx_state_name((enum sbx_state)i), sums.states[i]);
 	add_promises(b, json, &sums);
+	add_webhook(b, json);
 }
 
 void host_status(struct buf *b)

@@ -38,6 +38,7 @@
 #include "ops/template.h"
 #include "ops/warm.h"
 #include "ops/watch.h"
+#include "ops/webhook.h"
 
 enum {
 	RESERVE_SHARE = 16,    /* 1/16 of the memory is the host's own … */
@@ -314,7 +315,6 @@ int host_fits(const char *text, struct err *e)
 
 int host_init(const struct host_options *o, struct err *e)
 {
-	uint64_t first_event = 1;
 	int r = paths_take(o, e);
 
 	host.started_ms = wall_ms();
@@ -331,15 +331,9 @@ int host_init(const struct host_options *o, struct err *e)
 	cgroup_init(host.instance);
 	r = serial_init(e);
 	if (r == 0)
-		r = serial_of_events(&first_event, e);
-	if (r == -ENOSPC || r == -EDQUOT) { /* what runs is to be taken up on a full disk as well */
-		log_warning("%s, ignoring: numbers of events may come twice", e->text);
-		r = 0;
-	}
-	if (r == 0) {
-		event_init(first_event);
+		r = event_start(e);
+	if (r == 0)
 		r = template_init(e);
-	}
 	if (r == 0)
 		r = registry_load(e);
 	if (r < 0)
@@ -352,6 +346,8 @@ int host_init(const struct host_options *o, struct err *e)
 		r = room_init(e);
 	if (r == 0)
 		r = sampler_init(e);
+	if (r == 0)
+		r = webhook_start(e);
 	if (r == 0) {
 		event_add(0, "", "daemon-started", "%s", "");
 		registry_recover();
@@ -379,6 +375,7 @@ int host_down(uint64_t how, struct err *e)
 
 	atomic_store(&stopping, true);
 	atomic_store(&is_left, how == SHUTDOWN_LEAVE);
+	webhook_go_down();
 	warm_stop();
 	policy_stop();
 	while ((s = registry_next_any(after))) {
@@ -430,6 +427,7 @@ void host_done(void)
 	watch_stop(); /* before the lanes: they give them work */
 	room_stop();
 	sampler_done();
+	webhook_stop(); /* it gives the lanes work too */
 	lane_done();
 	room_done();
 	watch_done();
@@ -442,6 +440,7 @@ void host_done(void)
 	registry_done();
 	template_done();
 	drivers_done();
+	event_done();
 	http_done();
 	fd_close(steal_fd(&host.sandboxes_fd));
 	fd_close(steal_fd(&host.templates_fd));

@@ -110,6 +110,9 @@ int quiesce_begin(struct sbx *s, const struct deadline *d, struct quiesce *ret, 
 int quiesce_stand(struct sbx *s, const struct deadline *d, struct quiesce *ret, struct err *e)
 {
 	*ret = (struct quiesce){0};
+	if (sbx_state(s) ==
+	    SBX_FROZEN) /* perhaps as it was saved before: it is to be saved again */
+		return stop_vcpus(s, d, e);
 	return sbx_state(s) == SBX_RUNNING ? stand(s, d, ret, e) : 0;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/timefmt.h"
 #include "ops/event.h"
@@ -37,7 +38,7 @@ static int define_on_disk(const char *name, const struct birth *birth, const str
 	(void)snprintf(serial_name, sizeof(serial_name), "%" PRIu32, serial);
 	if (mkdirat(host.sandboxes_fd, serial_name, 0700) < 0)
 		return err_sys(e, errno, "cannot make its directory");
-	s = sbx_new(serial, e);
+	s = fault_point("sandbox-make", NULL, e) < 0 ? NULL : sbx_new(serial, e);
 	if (s) {
 		(void)snprintf(s->name, sizeof(s->name), "%s", name);
 		s->uid = w->uid;

@@ -6,7 +6,7 @@
  *   template lock (template.c)   the list of templates and each one's current version
  *   lane lock (lane.c)           every lane's queue and running job, and the pool's list of work
  *   sbx->lock                    the fields marked [lock] below: what readers show
- *   event lock (event.c)         the ring of events
+ *   event lock (event.c)         the ring of events; before it, with no other, the lock of their log is held over a write()
  *   slot locks (slots-keep.c, slots.c)  who has which network slot
  * None is held over a call that can block for longer than memory takes; no callback is called under one.
  *

@@ -26,8 +26,7 @@ enum {
 static pthread_mutex_t serial_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t next_serial = 1, aside_end = 1;
 
-/* A file with one number. Return: 0 and @ret; -ENOENT there is none, and @ret is left; -EBADMSG. */
-static int number_read(const char *file, uint64_t max, uint64_t *ret, struct err *e)
+int serial_file_read(const char *file, uint64_t max, uint64_t *ret, struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
 	int r = file_read(host.state_fd, file, 32, &b, e);
@@ -39,7 +38,7 @@ static int number_read(const char *file, uint64_t max, uint64_t *ret, struct err
 	return parse_u64(buf_text(&b), 1, max, ret) < 0 ? -EBADMSG : 0;
 }
 
-static int number_write(const char *file, uint64_t n, struct err *e)
+int serial_file_write(const char *file, uint64_t n, struct err *e)
 {
 	char text[32];
 
@@ -50,7 +49,7 @@ static int number_write(const char *file, uint64_t n, struct err *e)
 int serial_init(struct err *e)
 {
 	uint64_t n = 1;
-	int r = number_read("serial", UINT32_MAX - SERIAL_BATCH, &n, e);
+	int r = serial_file_read("serial", UINT32_MAX - SERIAL_BATCH, &n, e);
 
 	if (r == -EBADMSG)
 		return err_set(
@@ -66,21 +65,29 @@ static int serial_reserve(struct err *e)
 {
 	if (aside_end > UINT32_MAX - 2 * SERIAL_BATCH)
 		return err_set(e, ENOSPC, "all serials of this state directory have been used");
-	return number_write("serial", aside_end + SERIAL_BATCH, e);
+	return serial_file_write("serial", aside_end + SERIAL_BATCH, e);
 }
 
-int serial_of_events(uint64_t *ret_first, struct err *e)
+int serial_of_events(const struct event_log_numbers *known, uint64_t *ret_first, struct err *e)
 {
-	uint64_t n = 1;
-	int r = number_read("event", INT64_MAX - EVENT_BATCH, &n, e);
+	uint64_t n = 1, first;
+	int r = serial_file_read("event", INT64_MAX - EVENT_BATCH, &n, e);
 
 	if (r == -EBADMSG)
-		return err_set(e, EBADMSG, "%s/event is damaged: remove it to count from 1",
+		return err_set(e, EBADMSG,
+			       "%s/event is damaged: remove it to count on from the log",
 			       host.state_dir);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	*ret_first = n;
-	return number_write("event", n + EVENT_BATCH, e);
+	/* A daemon that knew of no log has set aside numbers behind its back. */
+	if (known->next > 0 && known->next < n && n - known->next <= EVENT_BATCH)
+		first = known->next;
+	else
+		first = n > known->above ? n : known->above;
+	*ret_first = first;
+	return first < n && n - first > EVENT_BATCH / 2
+		       ? 0
+		       : serial_file_write("event", first + EVENT_BATCH, e);
 }
 
 int serial_take(uint32_t *ret_serial, struct err *e)

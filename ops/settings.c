@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fetch.h"
 #include "base/file.h"
 #include "base/parse.h"
 #include "net/pool.h"
@@ -47,6 +48,19 @@ static const char *const shutdown_words[] = {[SHUTDOWN_STOP] = "stop",
 					     [SHUTDOWN_PAUSE] = "pause",
 					     [SHUTDOWN_LEAVE] = "leave",
 					     [SHUTDOWN_LEAVE + 1] = NULL};
+
+static const char *const on_lost_words[] = {
+	[ON_LOST_NONE] = "none", [ON_LOST_PAUSE_ALL] = "pause-all", [ON_LOST_PAUSE_ALL + 1] = NULL};
+
+static bool is_url(const char *text)
+{
+	return !text[0] || fetch_check_url(text, NULL) == 0;
+}
+
+static bool is_path(const char *text)
+{
+	return !text[0] || text[0] == '/';
+}
 
 static bool is_address_pool(const char *text)
 {
@@ -88,6 +102,16 @@ static const struct row {
 	  "a number of network slots, 0 to 1000", NULL, NULL, NULL, 0 },
 	{ "warm",              &settings.warm,                  0, 0,
 	  "auto or no", switch_words, NULL, NULL, 0 },
+	{ "webhook_lost",      &settings.webhook_lost,          0, 1000000,
+	  "seconds, 0 to 1000000, 0 for never", NULL, NULL, NULL, 0 },
+	{ "webhook_on_lost",   &settings.webhook_on_lost,       0, 0,
+	  "none or pause-all", on_lost_words, NULL, NULL, 0 },
+	{ "webhook_secret_file", NULL, 0, sizeof(settings.webhook_secret_file),
+	  "the absolute path of a file, of 1023 bytes at most, or nothing", NULL,
+	  settings.webhook_secret_file, is_path, AT_START },
+	{ "webhook_url",       NULL, 0, sizeof(settings.webhook_url),
+	  "a URL of http or https without user and password, of 1023 bytes at most, or nothing", NULL,
+	  settings.webhook_url, is_url, AT_START | SECRET },
 };
 /* clang-format on */
 

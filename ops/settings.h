@@ -22,6 +22,9 @@ enum { SETTING_NO, SETTING_AUTO };
 /* Of on_shutdown: what becomes of what runs when the daemon ends. */
 enum { SHUTDOWN_STOP, SHUTDOWN_PAUSE, SHUTDOWN_LEAVE };
 
+/* Of webhook_on_lost: what is done when events could not be delivered for webhook_lost seconds. */
+enum { ON_LOST_NONE, ON_LOST_PAUSE_ALL };
+
 struct settings {
 	/* of the state directory's file system that may be promised to disks; 0: chosen by its size */
 	_Atomic uint64_t disk_overcommit_pct;
@@ -34,7 +37,11 @@ struct settings {
 	_Atomic uint64_t pool; /* sandboxes of the version started last kept ready; 0: none */
 	_Atomic uint64_t slots_ready; /* network slots that are kept ready; 0: none */
 	/* CIDR from which slots have their addresses; "": the first of a list that is free */
-	char address_pool[32]; /* read at the start only */
+	char address_pool[32];            /* read at the start only */
+	_Atomic uint64_t webhook_lost;    /* seconds; 0: never */
+	_Atomic uint64_t webhook_on_lost; /* ON_LOST_… */
+	/* Where events are sent to, and the path of the file with the secret that they are signed with; "": none. At the start only. */
+	char webhook_url[1024], webhook_secret_file[1024];
 };
 
 extern struct settings settings; /* texts: before there are threads, or by settings_copy() */

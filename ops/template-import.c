@@ -148,10 +148,14 @@ static int name_version(struct template *t, const char *digest, const struct imp
 	AUTO_FD there = -1;
 	int r = file_open_dir(t->dir_fd, "versions", &versions, i->e);
 
+	if (r == 0)
+		r = fault_point("template-name", NULL, i->e);
 	if (r < 0)
 		return r;
-	if (renameat(versions, "import", versions, digest) == 0)
-		return file_sync_dir(versions, i->e);
+	if (renameat(versions, "import", versions, digest) == 0) {
+		r = fault_point("template-named", NULL, i->e);
+		return r < 0 ? r : file_sync_dir(versions, i->e);
+	}
 	if (errno != EEXIST && errno != ENOTEMPTY)
 		return err_sys(i->e, errno, "cannot name the version");
 	if (i->p->memory_fd >= 0) {

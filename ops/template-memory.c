@@ -226,8 +226,10 @@ int template_memory_seal(int memory_fd, int start_fd, const struct template_memo
 /* In exchange for what had that name. */
 static int take_name(int from_fd, const char *from, int version_fd, struct err *e)
 {
-	int r;
+	int r = fault_point("template-memory", NULL, e);
 
+	if (r < 0)
+		return r;
 	if (renameat(from_fd, from, version_fd, MEMORY_DIR) < 0 &&
 	    ((errno != EEXIST && errno != ENOTEMPTY) ||
 	     renameat2(from_fd, from, version_fd, MEMORY_DIR, RENAME_EXCHANGE) < 0))

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/timefmt.h"
@@ -216,10 +217,12 @@ static void set_removing(struct template *t, bool removing)
 /* Take its name away, durably and at once: what a crash leaves of the rest is removed at the next start. */
 static int set_aside(const struct template *t, char *aside, size_t size, struct err *e)
 {
+	int r = fault_point("template-aside", NULL, e);
+
 	(void)snprintf(aside, size, REMOVED_PREFIX "%" PRIu32, t->serial);
-	if (renameat(host.templates_fd, t->name, host.templates_fd, aside) < 0)
-		return err_sys(e, errno, "cannot remove its directory");
-	return file_sync_dir(host.templates_fd, e);
+	if (r == 0 && renameat(host.templates_fd, t->name, host.templates_fd, aside) < 0)
+		r = err_sys(e, errno, "cannot remove its directory");
+	return r < 0 ? r : file_sync_dir(host.templates_fd, e);
 }
 
 static bool has_versions(const struct template *t)

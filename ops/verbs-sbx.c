@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/parse.h"
 #include "ops/host.h"
 #include "ops/lifecycle.h"
@@ -104,8 +105,12 @@ int run_exec(struct verb_call *c, struct err *e)
 	if (r < 0)
 		return r;
 	sbx_touch(c->sbx);
-	r = guest_exec(&g, &command, &d, &output, &exit, e);
+	r = fault_point("exec-ask", &d, e);
+	if (r == 0)
+		r = guest_exec(&g, &command, &d, &output, &exit, e);
 	sbx_touch(c->sbx);
+	if (r == 0)
+		r = fault_point("exec-done", &d, e);
 	if (r < 0)
 		return r;
 	if (exit.signalled)

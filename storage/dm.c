@@ -29,6 +29,7 @@
 
 #include "base/cleanup.h"
 #include "base/deadline.h"
+#include "base/fault.h"
 
 enum {
 	UDEV_WAIT_MS = 5000,
@@ -243,9 +244,15 @@ int dmdev_create(const char *name, const char *uuid, const struct dmdev_table *t
 	lock();
 	r = create_empty(name, uuid, e);
 	if (r == 0) {
-		r = load_table(name, table, e);
+		r = fault_point("dm-load", NULL, e);
+		if (r == 0)
+			r = load_table(name, table, e);
+		if (r == 0)
+			r = fault_point("dm-resume", NULL, e);
 		if (r == 0)
 			r = resume(name, ret_dev, e);
+		if (r == 0)
+			r = fault_point("dm-created", NULL, e);
 		if (r < 0)
 			undo_create(name);
 	}
@@ -272,6 +279,8 @@ int dmdev_swap(const char *name, const struct dmdev_table *table, struct err *e)
 	if (r == 0)
 		r = load_table(name, table, e);
 	if (r == 0)
+		r = fault_point("dm-swap", NULL, e);
+	if (r == 0)
 		r = resume(name, &dev, e);
 	unlock();
 	return r;
@@ -297,6 +306,8 @@ int dmdev_remove(const char *name, struct err *e)
 
 	lock();
 	r = dmdev_state(name, &state, e);
+	if (r == 0 && state.exists)
+		r = fault_point("dm-remove", NULL, e);
 	if (r == 0 && state.exists) {
 		/* cppcheck-suppress unreadVariable; open until the end: the device goes at its close */
 		AUTO_FD fd = open_node(state.dev);

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 
 enum {
 	LOOP_TRIES = 64, /* others may take the free device that we were told of */
@@ -88,11 +89,15 @@ int loop_attach(int file_fd, const char *label, enum loop_mode mode, int *ret_fd
 	};
 	AUTO_FD control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	struct stat st;
-	int r = -EBUSY;
+	int r;
 
 	if (control < 0)
 		return err_sys(e, errno == ENOENT ? ENOTSUP : errno,
 			       "cannot open /dev/loop-control (modprobe loop)");
+	r = fault_point("loop-attach", NULL, e);
+	if (r < 0)
+		return r;
+	r = -EBUSY;
 	(void)snprintf((char *)config.info.lo_file_name, LO_NAME_SIZE, "%s",
 		       label); /* only a label */
 	for (int i = 0; r == -EBUSY && i < LOOP_TRIES; i++)
@@ -103,8 +108,10 @@ int loop_attach(int file_fd, const char *label, enum loop_mode mode, int *ret_fd
 			       LOOP_TRIES);
 	if (r < 0)
 		return r;
-	if (fstat(*ret_fd, &st) < 0) {
+	r = fault_point("loop-attached", NULL, e);
+	if (r == 0 && fstat(*ret_fd, &st) < 0)
 		r = err_sys(e, errno, "cannot ask for a loop device's number");
+	if (r < 0) {
 		fd_close(steal_fd(ret_fd));
 		return r;
 	}
@@ -221,6 +228,10 @@ int loop_open(dev_t dev, int *ret_fd, struct err *e)
 
 int loop_enlarge(int fd, struct err *e)
 {
+	int r = fault_point("loop-enlarge", NULL, e);
+
+	if (r < 0)
+		return r;
 	if (ioctl(fd, LOOP_SET_CAPACITY, 0) < 0)
 		return err_sys(e, errno, "cannot enlarge a loop device");
 	return 0;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/parse.h"
 #include "storage/snap.h"
 #include "storage/uevent.h"
@@ -79,6 +80,8 @@ int snap_devices_down(const struct snap_names *n, const struct deadline *d, stru
 		r = dmdev_state(n->origin, &origin, e);
 	if (r == 0)
 		r = dmdev_remove(n->disk, e);
+	if (r == 0)
+		r = fault_point("dm-removed", d, e);
 	if (r == 0)
 		r = dmdev_remove(n->origin, e); /* goes with the disk above it */
 	if (r == 0)

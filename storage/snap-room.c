@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "storage/snap.h"
 
 #define MIB   UINT64_C(1048576)
@@ -80,7 +81,9 @@ int snap_room_begin(const struct volume_spec *s, int fd, uint64_t used_bytes, st
 	/* Longer than that it is when a daemon has ended with its host. */
 	if (ftruncate(fd, (off_t)used_bytes) < 0)
 		return err_sys(e, errno, "cannot trim %s/%s", s->dir, SNAP_DATA_NAME);
-	r = take_metadata(fd, used_bytes);
+	r = fault_point("cow-trimmed", NULL, NULL);
+	if (r == 0)
+		r = take_metadata(fd, used_bytes);
 	if (r == 0 && want > used_bytes)
 		r = take_blocks(fd, used_bytes, want - used_bytes);
 	/* Where blocks cannot be taken ahead the length alone counts. */
@@ -99,7 +102,8 @@ void snap_room_end(const struct volume_spec *s, int fd)
 	struct stat st;
 	uint64_t used;
 
-	if (cow_walk(&walk, &used, NULL) == 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size > used)
+	if (fault_point("cow-room-end", NULL, NULL) == 0 && cow_walk(&walk, &used, NULL) == 0 &&
+	    fstat(fd, &st) == 0 && (uint64_t)st.st_size > used)
 		give_back(fd, used);
 }
 
@@ -181,6 +185,8 @@ int snap_room_extend(const struct snap_room *room, uint64_t *ret_length, struct 
 	if (want - now > free_bytes)
 		want = now + free_bytes / MIB * MIB;
 	r = allocate(room, now, want, ret_length);
+	if (r == 0)
+		r = fault_point("cow-grow", NULL, NULL);
 	if (r == 0 && *ret_length > now && ftruncate(room->fd, (off_t)*ret_length) < 0)
 		r = -errno;
 	if (r < 0)

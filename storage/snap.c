@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "storage/snap.h"
 
@@ -108,7 +109,11 @@ static int snap_create(const struct volume_spec *s, const struct deadline *d, st
 		return r;
 	cow_header_init(start);
 	cow_header_note(start, base_bytes);
-	r = file_write_all(fd, start, sizeof(start));
+	r = file_write_all(fd, start, COW_CHUNK_BYTES);
+	if (r == 0)
+		r = fault_point("cow-header", NULL, e);
+	if (r == 0)
+		r = file_write_all(fd, start + COW_CHUNK_BYTES, COW_CHUNK_BYTES);
 	if (r < 0) {
 		store_abort(s, temp_name);
 		return err_sys(e, -r, "cannot write %s/%s", s->dir, temp_name);
@@ -129,6 +134,8 @@ static int data_open(const struct volume_spec *s, uint64_t base_bytes, int *ret_
 	r = cow_check(fd, s->size_bytes, &used, e);
 	if (r == 0)
 		r = cow_check_base(fd, base_bytes, e);
+	if (r == 0)
+		r = fault_point("cow-clear", NULL, e);
 	if (r == 0)
 		r = cow_clear_rest(fd, e);
 	if (r < 0)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "storage/store.h"
 
@@ -93,10 +94,11 @@ int store_begin(const struct volume_spec *s, const char *temp, int *ret_fd, stru
 int store_commit(const struct volume_spec *s, int fd, const char *temp, const char *name,
 		 struct err *e)
 {
-	int r;
+	int r = fault_point("store-link", NULL, e);
 
-	if (fsync(fd) < 0) {
+	if (r == 0 && fsync(fd) < 0)
 		r = err_sys(e, errno, "cannot write %s/%s to disk", s->dir, temp);
+	if (r < 0) {
 		store_abort(s, temp);
 		return r;
 	}
@@ -106,8 +108,10 @@ int store_commit(const struct volume_spec *s, int fd, const char *temp, const ch
 		store_abort(s, temp);
 		return r;
 	}
+	r = fault_point("store-linked", NULL, e);
 	store_abort(s, temp);
-	r = file_sync_dir(s->dir_fd, e);
+	if (r == 0)
+		r = file_sync_dir(s->dir_fd, e);
 	if (r < 0)
 		(void)unlinkat(s->dir_fd, name, 0); /* the first failure is what counts */
 	return r;
@@ -157,6 +161,10 @@ void store_unlock(const int *fd)
 
 int store_unlink(const struct volume_spec *s, const char *name, struct err *e)
 {
+	int r = fault_point("store-unlink", NULL, e);
+
+	if (r < 0)
+		return r;
 	if (unlinkat(s->dir_fd, name, 0) < 0) {
 		if (errno == ENOENT)
 			return 0;

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "vm/qemu-private.h"
@@ -237,6 +238,8 @@ static int start_in(struct vm *vm, struct start *s, const struct deadline *d, st
 		s->stderr_fd = s->quiet >= 0 ? s->quiet : spec->stderr_fd;
 		s->said = stderr_end(s);
 		r = spawn(vm, s, e);
+		if (r == 0)
+			r = fault_point("vm-spawned", d, e);
 	}
 	fd_close(steal_fd(&s->files.qmp));
 	if (r == 0 && spec->saved && !s->files.ram_private &&

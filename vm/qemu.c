@@ -22,6 +22,10 @@
 #include "base/file.h"
 #include "base/json.h"
 
+enum {
+	ANEW_LIMIT_MS = 10 * 1000, /* for vCPUs to go on for a moment, and to stop again */
+};
+
 /* ---- events ------------------------------------------------------------------------------------------ */
 
 static enum vm_end end_of_shutdown(const char *reason)
@@ -182,9 +186,30 @@ static int set_running(struct vm *vm, const char *command, bool wanted, const st
 	return r;
 }
 
+/*
+ * One that was saved has given its disk up and would not be saved again: it takes the disk back by going on. Nobody is to
+ * cancel between the two commands, or it would run on.
+ */
+static int stand_anew(struct vm *vm, struct err *e)
+{
+	struct deadline d = deadline_in(ANEW_LIMIT_MS, -1);
+	int r = qmp_call(&vm->qmp, "cont", NULL, &d, NULL, e), end;
+
+	end = qmp_call(&vm->qmp, "stop", NULL, &d, NULL, r < 0 ? NULL : e);
+	return r < 0 ? r : end;
+}
+
 static int qemu_freeze(struct vm *vm, const struct deadline *d, struct err *e)
 {
-	return set_running(vm, "stop", false, d, e);
+	struct qemu_status status = {.migrated = false};
+	int r;
+
+	(void)pthread_mutex_lock(&vm->lock);
+	r = qemu_query(vm, d, &status, e);
+	if (r == 0 && status.migrated)
+		r = stand_anew(vm, e);
+	(void)pthread_mutex_unlock(&vm->lock);
+	return r < 0 ? r : set_running(vm, "stop", false, d, e);
 }
 
 static int qemu_thaw(struct vm *vm, const struct deadline *d, struct err *e)

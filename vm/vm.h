@@ -151,7 +151,10 @@ struct vm_driver {
 	/* Forget it: closes descriptors, ends nothing. Takes NULL. */
 	void (*close)(struct vm *vm);
 
-	/* Stop and go on with the vCPUs. Return: 0, also when already so; -EIO; -ETIMEDOUT. */
+	/*
+	 * Stop and go on with the vCPUs. Return: 0, also when already so; -EIO; -ETIMEDOUT. After a freeze it can be saved:
+	 * one that stands as it was saved before may go on for a moment for that.
+	 */
 	int (*freeze)(struct vm *vm, const struct deadline *d, struct err *e);
 	int (*thaw)(struct vm *vm, const struct deadline *d, struct err *e);
 

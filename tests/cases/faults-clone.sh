@@ -14,25 +14,10 @@ DAEMON_OPTIONS="--accel tcg --storage file"
 . "$TOP/tests/tap.sh"
 # shellcheck source=tests/sbx.sh
 . "$TOP/tests/sbx.sh"
+# shellcheck source=tests/faults-lib.sh
+. "$TOP/tests/faults-lib.sh"
 template=$(template_dir)
-B=$FAULTS_B # the daemon that daemon() starts
-export SBXFS_FAULT_FILE=$PWD/fault SBXFS_FAULT_LOG=$PWD/points
-: >fault
-: >points
-
-up() {
-	local count=$tap_count
-	: >points
-	: >fault
-	daemon a >/dev/null
-	tap_count=$count
-}
-again() { # after a death
-	wait_for 20 process_is_gone "$P"
-	wait "$P" 2>/dev/null
-	unset "daemon_pid[a]"
-	up
-}
+faults_here ""
 dir_of() { # NAME
 	echo "$S/sandboxes/$((16#$(status "$1" id | sed 's/.*-//')))"
 }
@@ -80,7 +65,7 @@ is "it has that" "$(now)" "paused two"
 
 inject() { # POINT KIND TEXT: write TEXT to k; the answer is in $answer
 	local at
-	at=$(grep -cx "$1" points)
+	at=$(passes "$1")
 	echo "$1 $2 after=$((at + 1))" >fault
 	spawn k "$3"
 	case $2 in

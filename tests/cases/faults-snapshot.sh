@@ -15,25 +15,10 @@ DAEMON_OPTIONS="--accel tcg --storage file"
 . "$TOP/tests/tap.sh"
 # shellcheck source=tests/sbx.sh
 . "$TOP/tests/sbx.sh"
+# shellcheck source=tests/faults-lib.sh
+. "$TOP/tests/faults-lib.sh"
 template=$(template_dir)
-B=$FAULTS_B # the daemon that daemon() starts
-export SBXFS_FAULT_FILE=$PWD/fault SBXFS_FAULT_LOG=$PWD/points
-: >fault
-: >points
-
-up() {
-	local count=$tap_count
-	: >points
-	: >fault
-	daemon a >/dev/null
-	tap_count=$count
-}
-again() { # after a death
-	wait_for 20 process_is_gone "$P"
-	wait "$P" 2>/dev/null
-	unset "daemon_pid[a]"
-	up
-}
+faults_here ""
 
 list() {
 	sed 1d "$M/k/snapshot" | awk '{ printf "%s:%s ", $1, $5 }'
@@ -98,13 +83,6 @@ file_is_right() { # KIND
 	esac
 }
 
-passes() { # POINT: how often this daemon has passed it
-	grep -cx "$1" points
-}
-passes_again() { # POINT NUMBER
-	[ "$(passes "$1")" -ge "$2" ]
-}
-
 try() { # COMMAND POINT NUMBER KIND
 	local text="$1: $2 $3 $4" answer was at settled
 	before "$1" >before.log 2>&1
@@ -115,7 +93,7 @@ try() { # COMMAND POINT NUMBER KIND
 	case $4 in
 	die) wait_for 60 process_is_gone "$P" && again ;;
 	hang)
-		wait_for 20 passes_again "$2" "$at"
+		wait_for 20 was_passed "$2" "$at"
 		kill -INT "$W"
 		;;
 	esac
@@ -179,8 +157,9 @@ done
 for command in create rollback nothing delete export import; do
 	for point in ${points[$command]}; do
 		for ((number = 1; number <= ${point#*:}; number++)); do
-			try "$command" "${point%:*}" "$number" fail
-			try "$command" "${point%:*}" "$number" die
+			for kind in fail die; do
+				! worth_it "$command" "${point%:*}" "$number" $kind || try "$command" "${point%:*}" "$number" $kind
+			done
 		done
 		case ${point%:*} in
 		snapshot-copy | rollback-copy | snapshot-export) try "$command" "${point%:*}" 1 hang ;;

@@ -5,7 +5,7 @@
 # timeout: 900
 # proves: 14 40 44 62 67 68
 #
-# Here each name is tried once with each kind; faults-rest.sh does the same with all that is left.
+# Each name is tried once with each kind; with FAULTS_ALL=1 every pass of it is.
 #
 # How it works: one life without a fault gives the list of points that each command passes, in order. Each point
 # of each command is then tried with each kind. Several lanes share the list, each with a daemon of its own, because most of
@@ -16,7 +16,7 @@
 #   hang  ends by the writer's SIGINT, by the command's timeout or by the step's own limit; where the disk itself hangs,
 #         others go on meanwhile, and the daemon can be killed
 #
-# $FAULTS_REST: what is not tried without it. $FAULTS_LANES: how many lanes, if not 3. $FAULTS_ONLY: an extended regular expression on "COMMAND NAME NUMBER KIND" to try a few of them.
+# $FAULTS_LANES: how many lanes, if not 3. $FAULTS_ONLY: an extended regular expression on "COMMAND NAME NUMBER KIND" to try a few of them.
 # shellcheck disable=SC2010,SC2012 # the names in a listing are our own
 # shellcheck disable=SC2016 # what stands in '…' is for another shell
 # shellcheck disable=SC2034 # the variables are read in tests/sbx.sh
@@ -26,37 +26,14 @@ DAEMON_OPTIONS="--accel tcg --storage file"
 . "$TOP/tests/tap.sh"
 # shellcheck source=tests/sbx.sh
 . "$TOP/tests/sbx.sh"
+# shellcheck source=tests/faults-lib.sh
+. "$TOP/tests/faults-lib.sh"
 template=$(template_dir)
 plain_B=$B
-B=$FAULTS_B # the daemon that daemon() starts
 lanes=${FAULTS_LANES:-3}
 memory=80 # MiB; the guest does not boot with 64
 
 # ---- parts of a lane -------------------------------------------------------------------------------------
-
-here() { # LANE: the daemon with points, of a lane
-	export SBXFS_FAULT_FILE=$PWD/$1.fault SBXFS_FAULT_LOG=$PWD/$1.points
-}
-up() { # start the daemon; its count of the points begins anew
-	: >"$SBXFS_FAULT_LOG"
-	: >"$SBXFS_FAULT_FILE"
-	daemon "$lane" --net "$net" >/dev/null
-}
-reap() { # after a death
-	wait_for 20 process_is_gone "$P"
-	wait "$P" 2>/dev/null
-	unset "daemon_pid[$lane]"
-}
-again() {
-	reap
-	up
-}
-passes() { # NAME: how often this daemon has passed it
-	grep -cx "$1" "$SBXFS_FAULT_LOG"
-}
-clear() {
-	: >"$SBXFS_FAULT_FILE"
-}
 
 rules() {
 	nft -s list table ip "sbxfs-$(cat "$S/instance")" 2>/dev/null
@@ -226,7 +203,7 @@ judge_fail() { # COMMAND NAME TEXT
 	case $got in
 	none) say - "$3: no answer" ;;
 	ok) case "$1 $2" in
-		*' record-save' | rmdir\ *) ;;
+		*' record-save' | *' file-'* | *' tree-'* | *' store-unlink' | rmdir\ *) ;;
 		*) say - "$3: answered with ok" ;;
 		esac ;;
 	esac
@@ -238,10 +215,6 @@ judge_die() { # TEXT
 	again
 }
 
-was_passed() { # NAME NUMBER
-	[ "$(passes "$1")" -ge "$2" ]
-}
-
 # A step's way up ends by signal or time; its way down by its own limit; the disk's writes never.
 judge_hang() { # COMMAND NAME NUMBER TEXT
 	local wanted=EINTR
@@ -251,7 +224,7 @@ judge_hang() { # COMMAND NAME NUMBER TEXT
 		timeout 5 ls "$M" >/dev/null || say - "$4: ls does not answer" ;;
 	esac
 	case "$1 $2" in
-	*' journal-write' | *' record-save' | mkdir\ *)
+	*' journal-write' | *' record-save' | *' file-'* | *' tree-'* | *' store-'* | mkdir\ *)
 		kill -KILL "$P"
 		judge_die "$4"
 		return
@@ -287,7 +260,7 @@ try() { # COMMAND NAME NUMBER KIND
 		[ "$4" != hang ] || wait_for 60 was_passed "$2" "$3" || say - "$text: was not reached"
 		[ "$4" != hang ] || timeout 5 cat "$M/k/status" >/dev/null || say - "$text: status does not answer"
 		case "$2 $4" in
-		*die | journal-write*hang | record-save*hang)
+		*die | journal-write*hang | record-save*hang | file-*hang | tree-*hang | store-*hang)
 			[ "$4" != hang ] || kill -KILL "$P"
 			again
 			;;
@@ -318,7 +291,8 @@ lane_begin() { # NAME NET
 	lane=$1 net=$2
 	mkdir -p "lane-$lane"
 	cd "lane-$lane" || exit 1
-	here "$lane"
+	faults_here "$lane."
+	lane_options="--net $net"
 	up
 	{
 		import default "$template" && mkdir "$M/k" && ctl k "set memory_mb=$memory" && ctl k start && keep && rest_k
@@ -405,23 +379,23 @@ for name in journal-write record-save template-import \
 	ok "$name is among them" grep -q " $name " points
 done
 
-# The first of each name, or the others. Commands that matter most come first.
+# The first of each name, or all. Commands that matter most come first. What everything passes is tried by crash.sh.
 choose() {
 	local command
 	for command in start stop destroy first import mkdir set rename rmdir die die-both; do
 		grep "^$command " points
-	done | awk -v rest="${FAULTS_REST:-}" '{ first = !seen[$2]++ } rest ? !first : first'
+	done | awk -v all="${FAULTS_ALL:-}" 'all || (!seen[$2]++ && $2 !~ /^(file|tree)-/)'
 }
 
 # Where a write of the daemon's own hangs nothing can be done but to kill it, which is what "die" is: one of each is enough.
-worth_it() {
-	if [ -z "${FAULTS_REST:-}" ]; then cat; else grep -vE ' (journal-write|record-save) .*hang$'; fi
+once() {
+	awk '$4 != "hang" || $2 !~ /^(journal-write|record-save|file-.*|tree-.*)$/ || !seen[$2]++'
 }
 
 # Those that end the daemon come last in each lane, so that one daemon sees all the others.
 for kind in fail hang die; do
 	choose | sed "s/\$/ $kind/"
-done | worth_it | grep -E "${FAULTS_ONLY:-.}" >tries
+done | once | grep -E "${FAULTS_ONLY:-.}" >tries
 pids=
 i=0
 while [ $i -lt "$lanes" ]; do

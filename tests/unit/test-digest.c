@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* tests/unit/test-digest.c - SHA-256 of data and of sparse files */
+/* tests/unit/test-digest.c - SHA-256 of data and of sparse files, HMAC-SHA256 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -137,12 +137,46 @@ static void test_cancel(void **state)
 	digest_free(d);
 }
 
+/* RFC 4231, 4.2 to 4.4, 4.7 and 4.8: the cases of SHA-256 that are not cut short. */
+static void test_hmac(void **state)
+{
+	static const char *const wanted[] = {
+		"b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+		"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+		"773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+		"60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+		"9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"};
+	static const char larger_key[] = "Test Using Larger Than Block-Size Key - Hash Key First";
+	static const char larger_both[] =
+		"This is a test using a larger than block-size key and a larger than "
+		"block-size data. The key needs to be hashed before being used by the HMAC "
+		"algorithm.";
+	char hex[DIGEST_HEX_SIZE];
+	unsigned char key[131], data[50];
+
+	(void)state;
+	memset(key, 0x0b, 20);
+	assert_int_equal(digest_hmac(key, 20, "Hi There", 8, hex), 0);
+	assert_string_equal(hex, wanted[0]);
+	assert_int_equal(digest_hmac("Jefe", 4, "what do ya want for nothing?", 28, hex), 0);
+	assert_string_equal(hex, wanted[1]);
+	memset(key, 0xaa, sizeof(key));
+	memset(data, 0xdd, sizeof(data));
+	assert_int_equal(digest_hmac(key, 20, data, sizeof(data), hex), 0);
+	assert_string_equal(hex, wanted[2]);
+	assert_int_equal(digest_hmac(key, sizeof(key), larger_key, sizeof(larger_key) - 1, hex), 0);
+	assert_string_equal(hex, wanted[3]);
+	assert_int_equal(digest_hmac(key, sizeof(key), larger_both, sizeof(larger_both) - 1, hex),
+			 0);
+	assert_string_equal(hex, wanted[4]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_known),  cmocka_unit_test(test_fd),
-		cmocka_unit_test(test_holes),  cmocka_unit_test(test_sparse),
-		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_known),  cmocka_unit_test(test_hmac),
+		cmocka_unit_test(test_fd),     cmocka_unit_test(test_holes),
+		cmocka_unit_test(test_sparse), cmocka_unit_test(test_cancel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
