@@ -271,7 +271,7 @@ static int take_over(const struct daemon_options *o, struct handover *ret, struc
 	int r = host_socket(o->host.state_dir, path, sizeof(path), e);
 
 	if (r == 0)
-		r = handover_ask(path, &asked, ret, e);
+		r = handover_ask(path, &asked, host_fits, ret, e);
 	return r < 0 ? r : handover_wait_end(ret, &ended, e);
 }
 
@@ -319,29 +319,43 @@ static void detach(const struct daemon_options *o, struct fuse_session *se, bool
 		log_warning("%s, ignoring", e.text);
 }
 
+/* All but the mount. What can be refused is refused before another daemon has let go of its mount. */
+static int begin(const struct daemon_options *o, struct handover *h, struct err *e)
+{
+	int r = 0;
+
+	if (o->takeover)
+		r = host_prepare(&o->host, e);
+	if (r == 0 && o->takeover)
+		r = take_over(o, h, e);
+	return r < 0 ? r : host_init(&o->host, e);
+}
+
 /* Return: exit status once it was mounted; a negative errno when it never was. */
 static int serve(const struct daemon_options *o, struct handover *h, struct err *e)
 {
 	enum loop_end end = LOOP_FAILED;
-	bool taken = h->fuse_fd >= 0;
 	char socket_path[108] = "";
 	struct fuse_session *se;
 	int status, r;
+	bool taken;
 
 	descriptors_allow();
 	terminal = o->foreground && isatty(STDERR_FILENO);
-	r = host_init(&o->host, e);
-	if (r < 0)
-		return r;
-	host_set_end(loop_stop);
 	se = session_new(o->mount_options, e);
-	if (se && attach(o, se, h, e) < 0) {
-		fuse_session_destroy(se);
-		se = NULL;
-	}
-	if (!se) {
-		host_done();
+	if (!se)
 		return -e->code;
+	r = begin(o, h, e);
+	taken = h->fuse_fd >= 0;
+	if (r == 0) {
+		host_set_end(loop_stop);
+		r = attach(o, se, h, e);
+		if (r < 0)
+			host_done();
+	}
+	if (r < 0) {
+		fuse_session_destroy(se);
+		return r;
 	}
 	handover_restore_opens(&h->opens);
 	offer(o, socket_path);
@@ -395,10 +409,7 @@ int daemon_main(const struct daemon_options *given)
 		if (chdir("/") < 0)
 			log_warning("cannot leave the current directory, ignoring");
 		fetch_init();
-		if (o.takeover)
-			r = take_over(&o, &h, &e);
-		if (r == 0)
-			r = http_init() < 0 ? err_set(&e, ENOMEM, "no memory") : serve(&o, &h, &e);
+		r = http_init() < 0 ? err_set(&e, ENOMEM, "no memory") : serve(&o, &h, &e);
 		http_done();
 		handover_done(&h);
 	}

@@ -30,11 +30,11 @@
 #include "base/log.h"
 #include "fs/open.h"
 
-#define MAGIC "sbxfs-h1" /* 8 bytes; another form of what follows has another number */
+#define MAGIC "sbxfs-h2" /* 8 bytes; another form of what follows has another number */
 
 enum {
 	NOTIFY_RESEND = 7, /* FUSE_NOTIFY_RESEND of Linux 6.9 */
-	PART_COUNT = 3,    /* init, opens, pending: each a uint64_t length and its bytes */
+	PART_COUNT = 4,    /* init, opens, pending, host: each a uint64_t length and its bytes */
 	TOOK_MS = 10000,   /* for the next daemon to say that it has all */
 	TAKEN = 'T',
 	BLOB_MAX = 1 << 30, /* bytes */
@@ -69,6 +69,7 @@ void handover_done(struct handover *h)
 	buf_done(&h->init);
 	buf_done(&h->opens);
 	buf_done(&h->pending);
+	buf_done(&h->host);
 }
 
 void handover_add(struct buf *pending, const void *request, size_t len)
@@ -165,7 +166,7 @@ static int send_both(int conn, int fuse_fd, int blob_fd)
 
 int handover_give(const struct handover *h, struct err *e)
 {
-	const struct buf *parts[PART_COUNT] = {&h->init, &h->opens, &h->pending};
+	const struct buf *parts[PART_COUNT] = {&h->init, &h->opens, &h->pending, &h->host};
 	struct deadline d = deadline_in(TOOK_MS, -1);
 	struct pollfd pfd = {.fd = h->conn_fd, .events = POLLIN};
 	AUTO_FD blob = memfd_create("sbxfs-handover", MFD_CLOEXEC);
@@ -222,7 +223,7 @@ static int take_part(const char **at, const char *end, struct buf *ret)
 
 static int take_blob(int fd, struct handover *ret)
 {
-	struct buf *parts[PART_COUNT] = {&ret->init, &ret->opens, &ret->pending};
+	struct buf *parts[PART_COUNT] = {&ret->init, &ret->opens, &ret->pending, &ret->host};
 	const char *at, *end;
 	struct stat st;
 	void *map;
@@ -248,7 +249,6 @@ static int receive(struct handover *ret, const struct deadline *d)
 {
 	struct pollfd pfd = {.fd = ret->conn_fd, .events = POLLIN};
 	int fds[2] = {-1, -1}, r = deadline_poll(d, &pfd, 1);
-	const char byte = TAKEN;
 
 	if (r > 0)
 		r = receive_both(ret->conn_fd, fds);
@@ -257,13 +257,13 @@ static int receive(struct handover *ret, const struct deadline *d)
 	ret->fuse_fd = fds[0];
 	r = take_blob(fds[1], ret);
 	fd_close(fds[1]);
-	if (r == 0 && send(ret->conn_fd, &byte, 1, MSG_NOSIGNAL) != 1)
-		r = -EPROTO;
 	return r;
 }
 
-int handover_ask(const char *path, const struct deadline *d, struct handover *ret, struct err *e)
+int handover_ask(const char *path, const struct deadline *d,
+		 int (*fits)(const char *text, struct err *e), struct handover *ret, struct err *e)
 {
+	const char byte = TAKEN;
 	struct handover h = HANDOVER_NONE;
 	struct sockaddr_un addr;
 	int r = address(path, &addr, e);
@@ -277,6 +277,10 @@ int handover_ask(const char *path, const struct deadline *d, struct handover *re
 		r = receive(&h, d);
 		if (r < 0)
 			(void)err_sys(e, -r, "the daemon at %s does not pass its mount on", path);
+		else
+			r = fits(buf_text(&h.host), e);
+		if (r == 0 && send(h.conn_fd, &byte, 1, MSG_NOSIGNAL) != 1)
+			r = err_sys(e, errno, "the daemon at %s is gone", path);
 	}
 	if (r < 0)
 		handover_done(&h);

@@ -26,10 +26,11 @@ struct handover {
 	struct buf opens; /* of open files, see handover.c */
 	bool lost; /* the daemon before ended without a word: what it had read is to be said again */
 	struct buf pending; /* requests, each behind its length as a uint32_t */
+	struct buf host;    /* what the next daemon has to fit: host_describe() */
 };
 
 /* clang-format off */
-#define HANDOVER_NONE { .fuse_fd = -1, .conn_fd = -1, .init = BUF_INIT, .opens = BUF_INIT, .pending = BUF_INIT }
+#define HANDOVER_NONE { .fuse_fd = -1, .conn_fd = -1, .init = BUF_INIT, .opens = BUF_INIT, .pending = BUF_INIT, .host = BUF_INIT }
 /* clang-format on */
 
 void handover_done(struct handover *h);
@@ -61,9 +62,12 @@ int handover_give(const struct handover *h, struct err *e);
  * handover_ask() - Take the mount from the daemon that has it
  * @path: of its socket
  * @d: for it to finish what it is doing
- * Return: 0 and @ret, with its end to be waited for at conn_fd; -ENOENT, -ECONNREFUSED there is none; -ETIMEDOUT; -EPROTO; -EIO.
+ * @fits: given its host_describe(); when that refuses, the mount stays with the daemon that has it
+ * Return: 0 and @ret, with its end to be waited for at conn_fd; -ENOENT, -ECONNREFUSED there is none; what @fits refused with;
+ *         -ETIMEDOUT; -EPROTO; -EIO.
  */
-int handover_ask(const char *path, const struct deadline *d, struct handover *ret, struct err *e);
+int handover_ask(const char *path, const struct deadline *d,
+		 int (*fits)(const char *text, struct err *e), struct handover *ret, struct err *e);
 
 /* Wait until the other daemon has let go of everything. Return: 0; -ETIMEDOUT. */
 int handover_wait_end(struct handover *h, const struct deadline *d, struct err *e);

@@ -22,6 +22,7 @@
 #include "fs/stream.h"
 #include "fs/tree.h"
 #include "fs/write.h"
+#include "ops/host.h"
 
 enum {
 	LEAVE_MS = 5000, /* for commands under way */
@@ -112,10 +113,12 @@ static bool give(struct fuse_session *se)
 			     .conn_fd = leaving.conn_fd,
 			     .init = leaving.init,
 			     .opens = BUF_INIT,
-			     .pending = BUF_INIT};
+			     .pending = BUF_INIT,
+			     .host = BUF_INIT};
 	struct err e = {0};
 	int r;
 
+	host_describe(&h.host);
 	handover_save_opens(&h.opens);
 	stream_hand_over(&h.pending); /* they asked first */
 	buf_add(&h.pending, buf_text(&leaving.pending), leaving.pending.len);
@@ -124,6 +127,7 @@ static bool give(struct fuse_session *se)
 		log_warning("%s, ignoring", e.text);
 	buf_done(&h.opens);
 	buf_done(&h.pending);
+	buf_done(&h.host);
 	return r == 0;
 }
 

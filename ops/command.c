@@ -76,6 +76,9 @@ static void command_finish(struct command *c, int result, const struct err *e)
 	} else if (!c->fan_out) {
 		buf_adds(&c->reply, "ok\n");
 	}
+	if (result < 0 && c->sbx &&
+	    c->target != COMMAND_SBX_CTL) /* whose reply nobody else reads */
+		sbx_set_error(c->sbx, e->text);
 	buf_add(&c->reply, buf_text(&c->out), c->out.len);
 	buf_done(&c->out);
 	/* Its lock is not destroyed: until done() says otherwise somebody may be about to cancel. It holds nothing. */

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "ops/settings.h"
 
+static const struct slot_driver *net_found;
+
 static bool wanted(const char *want, const char *name)
 {
 	return !want || strcmp(want, "auto") == 0 || strcmp(want, name) == 0;
@@ -153,6 +155,31 @@ static int choose_net(const struct host_options *o, struct err *e)
 	return r == 0 && !known ? err_set(e, EINVAL, "there is no network driver %s", o->net) : r;
 }
 
+static int probe_net(const struct host_options *o, struct err *e)
+{
+	bool known = false;
+	int r = 0;
+
+	net_found = NULL;
+	for (int i = 0; slot_drivers[i] && r == 0 && !net_found; i++) {
+		const struct slot_driver *n = slot_drivers[i];
+
+		if (!wanted(o->net, n->name))
+			continue;
+		known = true;
+		if (n->probe(host.net_why, sizeof(host.net_why), e) == 0)
+			net_found = n;
+		else
+			r = refused("net", o->net, n->name, e);
+	}
+	return r == 0 && !known ? err_set(e, EINVAL, "there is no network driver %s", o->net) : r;
+}
+
+const struct slot_driver *drivers_net(void)
+{
+	return net_found;
+}
+
 /* What the command line says of programs. */
 static void set_programs(const struct host_options *o)
 {
@@ -160,17 +187,21 @@ static void set_programs(const struct host_options *o)
 		vm_set_program("cloud-hypervisor", o->cloud_hypervisor);
 }
 
-int drivers_choose(const struct host_options *o, struct err *e)
+int drivers_probe(const struct host_options *o, struct err *e)
 {
 	int r;
 
 	set_programs(o);
 	r = choose_vm(o, e);
-
 	if (r == 0)
 		r = choose_volume(o, e);
-	if (r == 0)
-		r = choose_net(o, e);
+	return r < 0 ? r : probe_net(o, e);
+}
+
+int drivers_begin(const struct host_options *o, struct err *e)
+{
+	int r = choose_net(o, e);
+
 	if (r < 0)
 		return r;
 	log_info("vmm: %s", host.vm_why);

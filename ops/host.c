@@ -53,6 +53,7 @@ struct host host = {.state_fd = -1, .lock_fd = -1, .sandboxes_fd = -1, .template
 static pthread_mutex_t promise_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t promised_mib;
 static atomic_bool stopping, is_left;
+static bool is_prepared; /* before there are threads */
 static void (*end_fn)(void);
 
 int host_promise(uint64_t mib, struct err *e)
@@ -272,6 +273,46 @@ static int state_open(struct err *e)
 	return r == 0 ? run_dir_make(e) : r;
 }
 
+static int probe(const struct host_options *o, struct err *e)
+{
+	int r = http_init() < 0 ? err_set(e, ENOMEM, "cannot set up the HTTP client") : 0;
+
+	return r < 0 ? r : drivers_probe(o, e);
+}
+
+int host_prepare(const struct host_options *o, struct err *e)
+{
+	int r = paths_take(o, e);
+
+	if (r == 0)
+		r = probe(o, e);
+	is_prepared = r == 0;
+	return r;
+}
+
+/* What is in a slot can go on with no other network driver. */
+void host_describe(struct buf *b)
+{
+	struct slots_counts c = {.used = 0};
+
+	slots_count(&c);
+	buf_addf(b, "%s %" PRIu32, c.used ? host.net->name : "any", c.used);
+}
+
+int host_fits(const char *text, struct err *e)
+{
+	const struct slot_driver *net = drivers_net();
+	size_t len = strcspn(text, " ");
+
+	if ((len == 3 && memcmp(text, "any", len) == 0) ||
+	    (net && strlen(net->name) == len && memcmp(text, net->name, len) == 0))
+		return 0;
+	return err_set(e, EINVAL,
+		       "sandboxes run with the network driver %.*s, and this daemon would use %s; "
+		       "stop them first, or name --net %.*s",
+		       (int)len, text, net ? net->name : "none", (int)len, text);
+}
+
 int host_init(const struct host_options *o, struct err *e)
 {
 	int r = paths_take(o, e);
@@ -280,10 +321,10 @@ int host_init(const struct host_options *o, struct err *e)
 	memory_count();
 	if (r == 0)
 		r = state_open(e);
+	if (r == 0 && !is_prepared)
+		r = probe(o, e);
 	if (r == 0)
-		r = http_init() < 0 ? err_set(e, ENOMEM, "cannot set up the HTTP client") : 0;
-	if (r == 0)
-		r = drivers_choose(o, e);
+		r = drivers_begin(o, e);
 	if (r < 0)
 		return r;
 	slots_init(host.slots_total, sum_of(host.instance, strlen(host.instance)));

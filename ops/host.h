@@ -48,6 +48,12 @@ struct host {
 extern struct host host;
 
 /**
+ * host_prepare() - All of host_init() that can be judged while another daemon has the state directory
+ * Return: 0; as host_init().
+ */
+int host_prepare(const struct host_options *o, struct err *e);
+
+/**
  * host_init() - Take the state directory, choose drivers, load templates and records, recover
  * Return: 0; -EBUSY another daemon has this state directory; -EINVAL it lies inside the mount, or is of a newer format; -EIO.
  */
@@ -60,6 +66,17 @@ int host_init(const struct host_options *o, struct err *e);
  * Return: 0; -ENOENT there was never a daemon; -EBADMSG; -EINVAL.
  */
 int host_socket(const char *state_dir, char *ret, size_t size, struct err *e);
+
+/* What the next daemon has to fit, for host_fits(): a few words. */
+void host_describe(struct buf *b);
+
+/**
+ * host_fits() - Can what runs under another daemon go on under this one?
+ * @text: its host_describe()
+ * Context: after host_prepare().
+ * Return: 0; -EINVAL with what does not fit.
+ */
+int host_fits(const char *text, struct err *e);
 
 /**
  * host_promise() - Count @mib of memory as promised to a VM

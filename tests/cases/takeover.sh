@@ -79,7 +79,23 @@ ok "who polled was woken" wait_for 30 process_is_gone "$poller"
 fails "no mount to take" "$B/sbxfs" -f --takeover --state-dir "$S" "$PWD"
 mkdir other
 fails "another state directory" "$B/sbxfs" -f --takeover --state-dir "$PWD/other" "$M"
+# What this host cannot do, or would lose the guest by, is found out before the old daemon has let go.
+exec 5<"$M/.events"
+refused() { # OPTION…: with the daemon's own, of which the last of a kind counts
+	# shellcheck disable=SC2086 # options are words
+	fails "takeover with $*" "$B/sbxfs" -f --takeover --state-dir "$S" $DAEMON_OPTIONS "$@" "$M"
+}
+refused -o bogus
+refused --vmm cloud-hypervisor --cloud-hypervisor /nonexistent
+refused --storage dm
+other_net=user
+[ "$(sed -n 's/^network=//p' "$M/web1/status")" = netns ] || other_net=netns
+refused --net $other_net
+kill -0 "$P" || echo "# the daemon has ended"
 is "the daemon goes on" "$(state web2)" created
+ok "with the files that were open" timeout 10 head -c 20 <&5
+exec 5<&-
+is "and its guest" "$(sh_in web1 'echo here') $(status web1 pid)" "here $pid"
 # One that asks and ends before it has taken anything.
 run_dir=/run
 [ $EUID = 0 ] || run_dir=${XDG_RUNTIME_DIR:-/tmp}

@@ -190,6 +190,10 @@ memory_mb=no
 ")" EINVAL
 is "changes nothing" "$(grep ^vcpus= "$m/a/status")" vcpus=2
 is "the writer reads why" "$("$B/tests/cases/helper-write" "$m/a/config" "memory_mb=no" | sed -n '2s/^\(error: [A-Z]*\):.*/\1/p')" "error: EINVAL"
+for file in config snapshot net/egress net/ports; do
+	fails "nonsense in $file" "$B/tests/cases/helper-write" "$m/a/$file" "nonsense $file"
+	ok "status says why" grep -q "^last_error=.*nonsense" "$m/a/status"
+done
 is "a list of snapshots" "$(cat "$m/a/snapshot")" "name kind created size_bytes parent"
 is "what is not for it" "$(write_once "$m/a/snapshot" start)" EINVAL
 is "kept before its first start" "$(write_once "$m/a/snapshot" "create x")" "8 bytes"
