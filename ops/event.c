@@ -75,7 +75,7 @@ static void drop_oldest(void)
 		shown = tail;
 }
 
-/* @line is handed over; NULL: there was no memory. */
+/* @line is handed over; NULL: there was no memory. NOLINTNEXTLINE(readability-non-const-parameter): it is freed later */
 static void push(uint32_t serial, uint64_t number, char *line, size_t len)
 {
 	while (head > tail &&

@@ -157,11 +157,11 @@ static void hide_url(struct err *e)
 static int post(const struct list *l, struct err *e)
 {
 	const struct deadline d = deadline_in(ANSWER_MS, stop_fd);
+	static const char type[] = "Content-Type: application/json";
+	static const char agent[] = "User-Agent: sbxfs/" SBXFS_VERSION;
 	static const char sign[] = "X-Sbxfs-Signature: sha256=";
 	char signature[sizeof(sign) + DIGEST_HEX_SIZE], numbers[80];
-	const char *const headers[] = {"Content-Type: application/json",
-				       "User-Agent: sbxfs/" SBXFS_VERSION, signature, numbers,
-				       NULL};
+	const char *const headers[] = {type, agent, signature, numbers, NULL};
 	const struct http_request r = {.method = "POST",
 				       .url = target.url,
 				       .headers = headers,

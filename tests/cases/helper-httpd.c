@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* tests/cases/helper-httpd.c - a web server for the tests: ranges, ETags, and faults on demand
  *
- *   helper-httpd FOLDER PORT-FILE
+ *   helper-httpd FOLDER PORT-FILE [PORT]
  *
- * Serves the files of FOLDER on 127.0.0.1 and writes its port to PORT-FILE once it listens. Each answer is a line in
+ * Serves the files of FOLDER on 127.0.0.1 and writes its port, PORT or a free one, to PORT-FILE once it listens. Each answer is a line in
  * FOLDER/.log: METHOD PATH STATUS FROM SENT, where SENT is the number of bytes of the body. FOLDER/.faults holds words that
  * are looked at for each request: cut=N end the connection after N bytes; slow=N bytes a second at most; norange; noetag;
  * status=N; location=URL a redirect; hang say nothing. A process for each connection; SIGTERM ends it.
+ * A POST that no fault meets becomes files of FOLDER: post.N.head and post.N, its body, with N from 1 on.
  */
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -34,6 +35,8 @@ struct request {
 	char method[16], path[1024];
 	long long from; /* -1: the whole file */
 	char if_range[256];
+	char text[TEXT_MAX]; /* the head, and what came with it */
+	size_t len;
 };
 
 static void faults_read(struct faults *f)
@@ -65,18 +68,17 @@ static void faults_read(struct faults *f)
 /* 0, when the request has come whole. */
 static int request_read(struct request *q)
 {
-	char text[TEXT_MAX] = "";
-	size_t len = 0;
-	const char *line;
+	const char *text = q->text, *line;
 
 	while (!strstr(text, "\r\n\r\n")) {
-		ssize_t n = len < sizeof(text) - 1 ? read(q->fd, text + len, sizeof(text) - 1 - len)
-						   : 0;
+		ssize_t n = q->len < TEXT_MAX - 1
+				    ? read(q->fd, q->text + q->len, TEXT_MAX - 1 - q->len)
+				    : 0;
 
 		if (n <= 0)
 			return -1;
-		len += (size_t)n;
-		text[len] = '\0';
+		q->len += (size_t)n;
+		q->text[q->len] = '\0';
 	}
 	if (sscanf(text, "%15s /%1023s ", q->method, q->path) != 2)
 		return -1;
@@ -164,6 +166,49 @@ static void serve_file(struct request *q, int file, const struct stat *st, const
 		      q->from > 0 ? q->from : 0, sent);
 }
 
+/* The body of a POST into "post.N", the next that there is not. Return: bytes; -1 it did not come whole. */
+static long long keep_body(const struct request *q, const char *end)
+{
+	const char *line = strstr(q->text, "\r\nContent-Length: ");
+	long long left = line ? atoll(line + strlen("\r\nContent-Length: ")) : 0, all = left;
+	size_t begun = q->len - (size_t)(end - q->text);
+	char name[64], piece[PIECE];
+	FILE *file = NULL;
+
+	for (int i = 1; !file && i < 100000; i++) {
+		(void)snprintf(name, sizeof(name), "post.%d.head", i);
+		file = fopen(name, "wxe");
+	}
+	if (!file)
+		return -1;
+	(void)fwrite(q->text, 1, (size_t)(end - q->text), file);
+	(void)fclose(file);
+	*strrchr(name, '.') = '\0';
+	file = fopen(name, "we");
+	if (!file)
+		return -1;
+	(void)fwrite(end, 1, begun, file);
+	left -= (long long)begun;
+	while (left > 0) {
+		ssize_t n = read(q->fd, piece, sizeof(piece));
+
+		if (n <= 0)
+			break;
+		(void)fwrite(piece, 1, (size_t)n, file);
+		left -= n;
+	}
+	return fclose(file) == 0 && left == 0 ? all : -1;
+}
+
+static void take_post(const struct request *q, FILE *log)
+{
+	long long bytes = keep_body(q, strstr(q->text, "\r\n\r\n") + 4);
+
+	(void)fprintf(log, "%s /%s %d 0 %lld\n", q->method, q->path, bytes < 0 ? 500 : 200, bytes);
+	(void)fflush(log); /* it is told before the sender is */
+	say(q->fd, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n", bytes < 0 ? "500 Sorry" : "200 OK");
+}
+
 static void serve(int fd)
 {
 	struct request q = {.fd = fd};
@@ -183,6 +228,8 @@ static void serve(int fd)
 		say(fd, "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
 		    f.location);
 		(void)fprintf(log, "%s /%s 302 0 0\n", q.method, q.path);
+	} else if (!f.status && strcmp(q.method, "POST") == 0) {
+		take_post(&q, log);
 	} else if (f.status || file < 0 || fstat(file, &st) < 0) {
 		say(fd, "HTTP/1.1 %ld Sorry\r\nContent-Length: 0\r\n\r\n",
 		    f.status ? f.status : 404);
@@ -193,14 +240,18 @@ static void serve(int fd)
 	(void)fclose(log);
 }
 
-static int listen_any(const char *port_file)
+static int listen_at(const char *port_file, unsigned port)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons((uint16_t)port),
+				.sin_addr = {htonl(INADDR_LOOPBACK)}};
 	socklen_t len = sizeof(a);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int one = 1;
 	FILE *f;
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 16) < 0 ||
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 16) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&a, &len) < 0)
 		return -1;
 	f = fopen(port_file, "we");
@@ -214,12 +265,12 @@ int main(int argc, char **argv)
 {
 	int listener;
 
-	if (argc != 3) {
-		(void)fprintf(stderr, "usage: helper-httpd FOLDER PORT-FILE\n");
+	if (argc != 3 && argc != 4) {
+		(void)fprintf(stderr, "usage: helper-httpd FOLDER PORT-FILE [PORT]\n");
 		return 2;
 	}
 	(void)signal(SIGCHLD, SIG_IGN); /* nobody waits for them */
-	listener = listen_any(argv[2]);
+	listener = listen_at(argv[2], argc == 4 ? (unsigned)atoi(argv[3]) : 0);
 	if (listener < 0 || chdir(argv[1]) < 0) {
 		perror("helper-httpd");
 		return 1;
