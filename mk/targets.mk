@@ -41,6 +41,16 @@ template-built: tests-built
 check-vm: tests-built faults-built template-built ## the cases that need device-mapper or KVM, on a test host
 	@$(RUN_ENV) tests/host/cases
 
+# Hours of it: what check tries once is tried wherever it is passed, with either store. FAULTS_ONLY: some of it, see tests/cases/faults.sh.
+FAULTS_CASES := faults faults-clone faults-pause faults-snapshot crash
+faults-all: tests-built faults-built template-built ## at every pass of every fault point: die, fail, hang; prints the count
+	@FAULTS_ALL=1 V=1 $(RUN_ENV) tests/run host $(FAULTS_CASES) >$(B)/faults-all.log 2>&1; status=$$?; \
+	  FAULTS_ALL=1 V=1 HOST_TIMEOUT=86400 $(RUN_ENV) tests/host/cases faults-dm >>$(B)/faults-all.log 2>&1 || status=1; \
+	  grep -aE '^not ok' $(B)/faults-all.log; \
+	  echo "faults-all: $$(grep -acE '^ok' $(B)/faults-all.log) passed, $$(grep -acE '^not ok' $(B)/faults-all.log) failed: $(B)/faults-all.log"; \
+	  exit $$status
+.PHONY: faults-all
+
 # What is cheap and fails fast comes first. Both groups of cases share the processors (tests/slot); the one goes on when
 # the other has failed, so that a run tells all.
 check: ## all of it: deps, build, lint, test, check-host, check-vm (as root)

@@ -155,7 +155,8 @@ before() { # VERB: k runs
 	resume) keep && ctl k pause ;;
 	start) keep && ctl k stop ;;
 	exec | snapshot | full | pause | stop | clone | image | commit | recover | rollback) keep ;;
-	first | pool) host "create f memory_mb=$memory" && if [ "$1" = pool ]; then wait_for "$limit" pool_is_full; fi ;;
+	first) host "create f memory_mb=$memory" ;;
+	pool) fill_pool && host "create f memory_mb=$memory" ;;
 	destroy) host "create f memory_mb=$memory" && ctl f "start timeout=$limit" && sh_in f 'echo x >/x; sync' ;;
 	unmake) import t "$template" ;;
 	import) mkdir "$M/.templates/t" ;;
@@ -196,6 +197,9 @@ plainly() { # COMMAND…: with the first line of helper-write
 }
 pool_is_full() {
 	[ "$(ready)" = 1 ]
+}
+fill_pool() { # a start has it filled, of what it has started
+	pool_is_full || { host "create g memory_mb=$memory" && ctl g "start timeout=$limit" && ctl g destroy && wait_for "$limit" pool_is_full; }
 }
 over() { # VERB: and what it has set going is over as well
 	wait_for "$limit" process_is_gone "$W"
@@ -296,8 +300,7 @@ with_pool() { # this lane's daemon has one ready from now on
 	quietly ctl k start
 	boot=$(boot_id)
 	quietly ctl .templates/default "set memory_mb=$memory"
-	quietly host "create f" && quietly ctl f start && quietly ctl f destroy
-	wait_for "$limit" pool_is_full || say - "there is nothing in the pool"
+	quietly fill_pool || say - "there is nothing in the pool"
 }
 one_lane() { # VERB…
 	local verb point number kind passed began=$SECONDS
