@@ -76,14 +76,10 @@ static int check_host(struct sbx *s, bool boots, struct err *e)
 	return boots ? vmm_of_setting(s, &vmm, e) : vmm_choose(s, &vmm, e);
 }
 
-static int start(struct sbx *s, struct err *e)
+int admit_disk(struct sbx *s, uint64_t *ret_mib, struct err *e)
 {
 	uint64_t disk, had;
-	struct size size;
-	int r = check_host(s, true, e);
 
-	if (r < 0)
-		return r;
 	pthread_mutex_lock(&s->lock);
 	disk = template_disk_mb(&s->config, s->version);
 	had = s->data_mib;
@@ -97,7 +93,20 @@ static int start(struct sbx *s, struct err *e)
 			e, EINVAL, "disk_mb=%llu is less than the template's %llu; set disk_mb",
 			(unsigned long long)disk,
 			(unsigned long long)((s->version->rootfs_bytes + (1 << 20) - 1) >> 20));
-	r = room_promise(s, disk << 20, e);
+	*ret_mib = disk;
+	return 0;
+}
+
+static int start(struct sbx *s, struct err *e)
+{
+	uint64_t disk = 0;
+	struct size size;
+	int r = check_host(s, true, e);
+
+	if (r == 0)
+		r = admit_disk(s, &disk, e);
+	if (r == 0)
+		r = room_promise(s, disk << 20, e);
 	size = size_set(s);
 	return r < 0 ? r : promise(s, &size, e);
 }

@@ -22,6 +22,14 @@ int admit_resume(struct sbx *s, struct err *e);
  */
 void admit_adopted(struct sbx *s);
 
+/**
+ * admit_disk() - Is the disk that it is set to have as large as what is on it?
+ * @s:       with the turn and its template's version
+ * @ret_mib: how large it is set to be
+ * Return: 0; -EINVAL.
+ */
+int admit_disk(struct sbx *s, uint64_t *ret_mib, struct err *e);
+
 /* Nothing runs any more: its memory and vCPUs are not promised, and no disk if it has none. */
 void admit_drop(struct sbx *s);
 

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/parse.h"
+#include "ops/admit.h"
 #include "ops/host.h"
 #include "ops/lifecycle.h"
 #include "ops/pause.h"
@@ -61,9 +62,12 @@ int run_restart(struct verb_call *c, struct err *e)
 {
 	struct deadline stop = deadline_in(LIFECYCLE_STOP_MS, c->job->cancel_fd), start;
 	enum sbx_state state = sbx_state(c->sbx);
+	uint64_t mib;
 	int r = 0;
 
-	if (state != SBX_CREATED && state != SBX_STOPPED)
+	if (c->sbx->version) /* what a start would refuse is no reason to stop it */
+		r = admit_disk(c->sbx, &mib, e);
+	if (r == 0 && state != SBX_CREATED && state != SBX_STOPPED)
 		r = lifecycle_stop(c->sbx, &stop, e);
 	if (r < 0)
 		return r;

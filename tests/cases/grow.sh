@@ -70,6 +70,10 @@ is "it is as it was" "$(state b)" stopped
 is "larger than what it has" "$(ctl b "set disk_mb=20001")" ok
 is "starts" "$(ctl b start)" ok
 is "with all its data" "$(sum b) $(sh_in b 'wc -c </root/more')" "$before 104857600"
+is "a smaller one while it runs" "$(ctl b "set disk_mb=64" | head -n 1)" ok
+is "restart is refused" "$(errno b restart)" EINVAL
+is "before it is stopped" "$(state b)" running
+is "what it has" "$(ctl b "set disk_mb=20001" | head -n 1)" ok
 
 # A start that ends in the middle of it, wherever that is.
 mkdir "$M/c"
