@@ -5,7 +5,7 @@
  *
  * OP: list (all names of a directory), stat, read (all of a file), events (what there is, without waiting), watch (open
  * without waiting, and close).
- * Each round does each of them once, and then asks a process of its own that only answers. Prints a line for each OP:PATH, and
+ * Each round does each of them once, and then asks a process of its own that works for a millisecond and answers. Prints a line for each OP:PATH, and
  * the last one for that process: NAME P50 P99 MAX, in microseconds. Exit status: 1 when one of them failed.
  */
 #include <dirent.h>
@@ -22,6 +22,7 @@
 
 enum {
 	ROUNDS_MAX = 100000,
+	WORK_US = 1000, /* of the process that is asked, for each answer */
 };
 
 static int do_list(const char *path)
@@ -90,7 +91,7 @@ struct row {
 	uint64_t *us;
 };
 
-static int asked = -1; /* the process that only answers */
+static int asked = -1; /* the process that answers */
 
 static int do_ask(const char *path)
 {
@@ -98,6 +99,23 @@ static int do_ask(const char *path)
 
 	(void)path;
 	return write(asked, &c, 1) == 1 && read(asked, &c, 1) == 1 ? 0 : -1;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* it cannot fail */
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* A process that never works has the processor at once, however many others want it. */
+static void work(void)
+{
+	uint64_t began = now_us();
+
+	while (now_us() - began < WORK_US)
+		;
 }
 
 static int start_asked(void)
@@ -110,8 +128,11 @@ static int start_asked(void)
 		return -1;
 	if (pid == 0) {
 		(void)close(fds[0]);
-		while (read(fds[1], &c, 1) == 1 && write(fds[1], &c, 1) == 1)
-			;
+		while (read(fds[1], &c, 1) == 1) {
+			work();
+			if (write(fds[1], &c, 1) != 1)
+				break;
+		}
 		_exit(0);
 	}
 	(void)close(fds[1]);
@@ -131,14 +152,6 @@ static int row_make(struct row *row, const char *name, long rounds)
 			row->run = ops[i].run;
 	row->path = colon ? colon + 1 : "";
 	return row->us && row->run ? 0 : -1;
-}
-
-static uint64_t now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* it cannot fail */
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 static int round_run(struct row *rows, int count, long round)
