@@ -149,9 +149,8 @@ static int netns_up(uint32_t index, uint32_t serial, const struct deadline *d, s
 	has_resolver = rc == 0;
 	if (rc == 0)
 		rc = wire_up(h, &s, &in, &has_link, e);
-	if (rc == 0)
-		(void)fault_point("slot-named", d, NULL); /* nothing fails any more */
 	if (rc == 0) {
+		(void)fault_point("slot-named", d, NULL); /* nothing fails any more */
 		s.netns_fd = steal_fd(&in.ns_fd);
 		s.tap_fd = steal_fd(&in.tap_fd);
 		*ret = s;

@@ -188,15 +188,15 @@ static void publish(void)
 {
 	AUTO_BUF b = BUF_INIT;
 	void (*fn)(void) = atomic_load(&follower);
-	uint64_t upto;
+	uint64_t last;
 
 	pthread_mutex_lock(&log_lock);
-	upto = gather(&b);
+	last = gather(&b);
 	if (b.len > 0 || buf_error(&b) < 0)
 		event_log_append(buf_error(&b) < 0 ? NULL : b.data, b.len);
 	pthread_mutex_lock(&event_lock);
-	if (shown < upto)
-		shown = upto;
+	if (shown < last)
+		shown = last;
 	pthread_mutex_unlock(&event_lock);
 	pthread_mutex_unlock(&log_lock);
 	if (fn)
