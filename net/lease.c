@@ -119,7 +119,7 @@ static int spend(struct leases *l, size_t count, int64_t now_ms, struct err *e)
 	int64_t back = (now_ms - l->spent_ms) * LEASE_PER_SEC;
 	int64_t spent = back < l->spent ? l->spent - back : 0;
 
-	if (count > LEASE_BURST || spent + (int64_t)count * PART > LEASE_BURST * PART)
+	if (count > LEASE_BURST || spent + (int64_t)count * PART > (int64_t)LEASE_BURST * PART)
 		return err_set(
 			e, EBUSY,
 			"the guest asks for addresses faster than %d a second may be let through",
