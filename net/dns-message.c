@@ -218,7 +218,7 @@ int dns_question_read(const uint8_t *data, size_t len, struct dns_question *ret)
 	if (records)
 		return (int)records;
 	if (ret->class != CLASS_IN || ret->type == 0 || ret->type == DNS_TYPE_OPT ||
-	    (ret->type >= DNS_TYPE_TKEY && ret->type < DNS_TYPE_ANY))
+	    (ret->type >= DNS_TYPE_TKEY && ret->type <= DNS_TYPE_ANY))
 		return DNS_NOTIMP;
 	return 0;
 }

@@ -31,8 +31,8 @@ enum dns_type {
 	DNS_TYPE_OPT = 41,
 	DNS_TYPE_SVCB = 64,
 	DNS_TYPE_HTTPS = 65,
-	DNS_TYPE_TKEY = 249, /* from here on up to ANY they are no data: signatures, transfers */
-	DNS_TYPE_ANY = 255,
+	DNS_TYPE_TKEY = 249, /* from here on they are no data: signatures, transfers ... */
+	DNS_TYPE_ANY = 255,  /* ... up to whatever there is, see RFC 8482 */
 };
 
 enum dns_rcode {

@@ -25,8 +25,11 @@ enum {
 	DNS_CONNS = 256,    /* and of all */
 	DNS_TURN = 16, /* questions, or connections, of one slot before others have their turn */
 	DNS_TCP_QUESTION_MAX = 4096, /* bytes */
+	DNS_LET_MAX =
+		24, /* addresses of one answer that are let through, which fit in any; others are left out of it */
 	DNS_GRACE_SEC =
-		30, /* what was let through stays so beyond its time to live: programs keep addresses for as long */
+		40, /* what was let through stays so beyond its time to live, 30 at least: programs keep addresses for as long */
+	DNS_WARN_MS = 60000, /* between two warnings about one slot */
 };
 
 /* A descriptor in the epoll set; the first member of what it belongs to. */
@@ -51,6 +54,7 @@ struct dns_slot {
 	uint32_t serial;
 	unsigned life;       /* another after dns_reset() */
 	bool waits;          /* for its rules to be known */
+	int64_t warned_ms;   /* when it was last warned of; 0: never */
 	struct egress rules; /* its rules are owned */
 	unsigned ask_count, conn_count;
 	LIST_HEAD(dns_slot_asks, dns_ask) asks;

@@ -4,7 +4,8 @@
  * How it works: what can be told without the upstream is told at once. For the rest a question is made (dns-ask.c), and
  * what comes back is looked at before the guest gets it: its addresses are let through first, by the rules that hold by
  * then, and those that no guest may reach under a name are left out (a public name that leads to a private address is
- * somebody's attempt to get there). Where the policy is to allow, any name may be asked for and nothing is let through.
+ * somebody's attempt to get there). Where the policy is to allow, any name may be asked for; what rules have is let through there too,
+ * as others may deny its addresses.
  */
 #include <errno.h>
 #include <string.h>
@@ -147,8 +148,8 @@ static bool is_opened(const struct egress *g, uint32_t addr)
 	return false;
 }
 
-/* Leave out what may not be; @ret_addrs: what is to be let through of the rest. Return: its count. */
-static size_t sift(const struct egress *g, struct dns_answer *a, uint32_t ret_addrs[DNS_ADDRS_MAX])
+/* Leave out what may not be, or is too much; @ret_addrs: what is to be let through of the rest. Return: its count. */
+static size_t sift(const struct egress *g, struct dns_answer *a, uint32_t ret_addrs[DNS_LET_MAX])
 {
 	size_t kept = 0, count = 0;
 
@@ -156,7 +157,7 @@ static size_t sift(const struct egress *g, struct dns_answer *a, uint32_t ret_ad
 		uint32_t addr = a->addrs[i];
 		bool is_closed = addr_is_closed(addr);
 
-		if (is_nobodys(addr) || (is_closed && !is_opened(g, addr)))
+		if (is_nobodys(addr) || (is_closed ? !is_opened(g, addr) : count == DNS_LET_MAX))
 			continue;
 		if (!is_closed)
 			ret_addrs[count++] = addr;
@@ -173,7 +174,7 @@ static size_t answer_addrs(struct dns_ask *q, const uint8_t *data, size_t len)
 	struct dns_slot *s = q->slot;
 	unsigned life = s->life;
 	size_t room = room_of(&q->q, q->conn), count = 0;
-	uint32_t addrs[DNS_ADDRS_MAX], ttl_sec;
+	uint32_t addrs[DNS_LET_MAX], ttl_sec;
 	char name[DNS_TEXT_SIZE];
 	struct dns_answer a;
 
@@ -182,9 +183,9 @@ static size_t answer_addrs(struct dns_ask *q, const uint8_t *data, size_t len)
 	/* They may have changed since it was asked. */
 	if (!may_ask(s, &q->q))
 		return dns_answer_make(&q->q, DNS_NXDOMAIN, NULL, dns.out, room);
-	if (!s->rules.allow)
+	if (dns_name_text(&q->q.name, name) && egress_rule_for(&s->rules, name))
 		count = sift(&s->rules, &a, addrs);
-	if (count > 0 && dns_name_text(&q->q.name, name)) {
+	if (count > 0) {
 		ttl_sec = dns_answer_ttl(&a);
 		ttl_sec = (ttl_sec ? ttl_sec : 1) + DNS_GRACE_SEC;
 		if (!dns_let(s, name, addrs, count, ttl_sec))

@@ -161,6 +161,18 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* A guest may ask as often as it likes. */
+static void warn(struct dns_slot *s, const struct err *e, const char *name)
+{
+	int64_t now = clock_ms();
+
+	if (s->udp.gone || (s->warned_ms && now - s->warned_ms < DNS_WARN_MS))
+		return;
+	s->warned_ms = now;
+	log_warning("%s, ignoring: the guest of network slot %u is not told the addresses of %s",
+		    e->text, s->serial, name);
+}
+
 bool dns_let(struct dns_slot *s, const char *name, const uint32_t *addrs, size_t count,
 	     uint32_t ttl_sec)
 {
@@ -173,8 +185,8 @@ bool dns_let(struct dns_slot *s, const char *name, const uint32_t *addrs, size_t
 	pthread_mutex_unlock(&lock);
 	rc = dns.options.let(serial, name, addrs, count, ttl_sec, &e);
 	pthread_mutex_lock(&lock);
-	if (rc < 0 && !s->udp.gone)
-		log_warning("%s, ignoring: a guest is not told the addresses of %s", e.text, name);
+	if (rc < 0)
+		warn(s, &e, name);
 	return rc == 0;
 }
 
@@ -376,6 +388,7 @@ static void slot_forget(struct dns_slot *s)
 	char dropped[1];
 
 	s->life++;
+	s->warned_ms = 0;
 	dns_slot_clear(s);
 	for (int i = 0;
 	     i < FORGET_MAX && recv(s->udp.fd, dropped, sizeof(dropped), MSG_DONTWAIT) >= 0; i++)

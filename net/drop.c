@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "net/dns.h"
 #include "net/egress-netns.h"
+#include "net/nl-counter.h"
 #include "net/nl.h"
 #include "net/space.h"
 
@@ -79,6 +80,7 @@ int drop_begin(struct net_side *h, struct slot *s, bool *ret_has_link, struct er
 		rc = space_unmount(name, e);
 	if (rc < 0)
 		return rc;
+	counters_forget(s->serial); /* likewise; without the name none is opened again */
 	fd_close(steal_fd(&s->tap_fd));
 	fd_close(steal_fd(&s->netns_fd));
 	return 0;

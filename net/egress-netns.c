@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* net/egress-netns.c - egress rules of the netns driver's slots: what holds in which
  *
- * How it works: a slot begins with the default rules, and nothing is kept of it. Once it has others, or somebody asks for counts, there is
+ * How it works: a slot begins with the default rules, and nothing is kept of it. Once it has others there is
  * a connection to its nftables and a copy of what was put there, so that the next change knows what to delete. After a
- * restart of the daemon that is read from the names of the counters. Everything is done with the lock of side.c.
+ * restart of the daemon that is read from the names of the counters. Everything but reading counts is done with the lock of side.c.
  *
  * The namespace is changed first, by one transaction, then what the host's table opens. In between something more may be closed, never
  * something more open than either rules say.
@@ -20,23 +20,14 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "net/egress-text.h"
+#include "net/lease.h"
 #include "net/nft.h"
+#include "net/nl-counter.h"
 #include "net/space.h"
 
 enum {
-	LET_MS = 5000, /* for others that change slots */
-	COUNT_MS = 1000,
-	LET_SLACK_MS = 1000, /* not worth a change */
-	LEASES_MAX = 4096,   /* that are remembered of a slot */
-};
-
-static const char list_counters[] = "list counters table ip sbxfs\n";
-
-/* Until when an address may be sent to under a name. */
-struct lease {
-	char id[EGRESS_ID_SIZE];
-	uint32_t addr;
-	int64_t until_ms;
+	LET_MS = 5000,        /* for others that change slots */
+	LET_SLACK_MS = 10000, /* more is not worth a change */
 };
 
 struct held {
@@ -44,8 +35,7 @@ struct held {
 	bool is_known;        /* whether @rules are what is there */
 	struct egress rules;  /* owned */
 	struct nft_ctx *nft;  /* of the namespace; NULL: not opened yet; owned */
-	struct lease *leases; /* owned; those that are over may be among them */
-	size_t lease_count;
+	struct leases leases; /* of names' addresses */
 };
 
 static void *all; /* a tree of struct held; guarded by side.c's lock */
@@ -101,7 +91,7 @@ void egress_netns_forget(uint32_t serial)
 	(void)tdelete(h, &all, held_compare); /* it is there */
 	nft_close(h->nft);
 	egress_done(&h->rules);
-	free(h->leases);
+	leases_done(&h->leases);
 	free(h);
 }
 
@@ -131,7 +121,6 @@ static int held_open(const struct slot *s, struct held **ret, struct err *e)
 		*ret = h;
 		return rc;
 	}
-	/* Who reads counts has no descriptor of it. */
 	if (s->netns_fd < 0)
 		rc = space_open(s->link, &ns_fd, e);
 	if (rc == 0)
@@ -150,12 +139,13 @@ static int no_memory(struct err *e)
 }
 
 /* Delete what is there by another name than one of @to; all of it when that is NULL. */
-static int add_delete_others(struct held *h, const struct egress *to, struct buf *b, struct err *e)
+static int add_delete_others(const struct slot *s, const struct egress *to, struct buf *b,
+			     struct err *e)
 {
+	struct counters there = COUNTERS_NONE;
 	AUTO_BUF wanted = BUF_INIT;
-	AUTO_BUF out = BUF_INIT;
-	char id[EGRESS_ID_SIZE], word[EGRESS_ID_SIZE + 2];
-	int rc = nft_run(h->nft, list_counters, &out, e);
+	char id[EGRESS_ID_SIZE], word[COUNTER_NAME_SIZE + 2];
+	int rc = counters_read(s, &there, e);
 
 	if (to)
 		buf_addf(&wanted, " %s ", egress_policy_id(to));
@@ -165,17 +155,18 @@ static int add_delete_others(struct held *h, const struct egress *to, struct buf
 	}
 	if (rc == 0 && buf_error(&wanted))
 		rc = no_memory(e);
-	for (const char *p = rc == 0 ? buf_text(&out) : NULL; p && (p = egress_next_id(p, id));) {
-		(void)snprintf(word, sizeof(word), " %s ", id);
+	for (size_t i = 0; rc == 0 && i < there.count; i++) {
+		(void)snprintf(word, sizeof(word), " %s ", there.all[i].name);
 		if (!strstr(buf_text(&wanted), word))
-			egress_delete(id, b);
+			egress_delete(there.all[i].name, b);
 	}
+	counters_done(&there);
 	return rc;
 }
 
 /* In the namespace alone: from what there is to @to. */
-static int change_inside(struct net_side *side, struct held *h, const struct egress *to,
-			 struct err *e)
+static int change_inside(struct net_side *side, struct held *h, const struct slot *s,
+			 const struct egress *to, struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
 	int rc = 0;
@@ -184,7 +175,7 @@ static int change_inside(struct net_side *side, struct held *h, const struct egr
 	if (h->is_known)
 		egress_delete_stale(&h->rules, to, &b);
 	else
-		rc = add_delete_others(h, to, &b, e);
+		rc = add_delete_others(s, to, &b, e);
 	if (rc == 0 && buf_error(&b))
 		rc = no_memory(e);
 	if (rc == 0)
@@ -192,21 +183,24 @@ static int change_inside(struct net_side *side, struct held *h, const struct egr
 	return rc < 0 ? rc : nft_run(h->nft, buf_text(&b), NULL, e);
 }
 
-/* Of names that are no more nothing is left. */
-static void leases_reduce(struct held *h)
+static int key_compare(const void *a, const void *b)
 {
-	char id[EGRESS_ID_SIZE];
-	size_t kept = 0;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-	for (size_t i = 0; i < h->lease_count; i++)
-		for (size_t k = 0; k < h->rules.count; k++) {
-			egress_id(&h->rules.rules[k], id);
-			if (strcmp(id, h->leases[i].id) == 0) {
-				h->leases[kept++] = h->leases[i];
-				break;
-			}
-		}
-	h->lease_count = kept;
+	return (x > y) - (x < y);
+}
+
+/* Of names that are no more nothing is left. */
+static void forget_names(struct held *h)
+{
+	uint64_t names[EGRESS_RULES_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; i < h->rules.count; i++)
+		if (h->rules.rules[i].is_name)
+			names[count++] = egress_name_key(&h->rules.rules[i]);
+	qsort(names, count, sizeof(*names), key_compare);
+	leases_reduce(&h->leases, names, count);
 }
 
 static int change(struct net_side *side, struct held *h, const struct slot *s,
@@ -214,26 +208,26 @@ static int change(struct net_side *side, struct held *h, const struct slot *s,
 {
 	struct egress next = EGRESS_DEFAULT, old = h->rules;
 	AUTO_BUF opens = BUF_INIT;
+	bool went_back = false;
 	int rc = 0;
 
 	egress_opens(rules, side->pool.block, s->link, &opens);
 	if (buf_error(&opens) || egress_copy(rules, &next) < 0)
 		return no_memory(e);
-	rc = change_inside(side, h, rules, e);
+	rc = change_inside(side, h, s, rules, e);
 	if (rc < 0) {
 		egress_done(&next);
 		return rc;
 	}
 	h->rules = next;
 	rc = side_elements(side, s->link, ELEMENT_OPEN, buf_text(&opens), e);
-	if (rc < 0 && h->is_known && change_inside(side, h, &old, NULL) == 0) {
+	went_back = rc < 0 && h->is_known && change_inside(side, h, s, &old, NULL) == 0;
+	if (went_back)
 		h->rules = old;
-		egress_done(&next);
-	} else {
-		egress_done(&old);
-	}
-	h->is_known = h->is_known || rc == 0;
-	leases_reduce(h);
+	egress_done(went_back ? &next : &old);
+	/* Otherwise what is open in the host's table is not what these rules say. */
+	h->is_known = rc == 0 || went_back;
+	forget_names(h);
 	return rc;
 }
 
@@ -270,7 +264,7 @@ int egress_netns_reset(struct net_side *side, const struct slot *s, struct err *
 	/* All counters go, the policy's as well: it begins anew. */
 	buf_adds(&b, "flush chain ip sbxfs egress\n");
 	if (rc == 0)
-		rc = add_delete_others(h, NULL, &b, e);
+		rc = add_delete_others(s, NULL, &b, e);
 	egress_commands(&none, side->pool.block, &b);
 	if (rc == 0 && buf_error(&b))
 		rc = no_memory(e);
@@ -280,7 +274,7 @@ int egress_netns_reset(struct net_side *side, const struct slot *s, struct err *
 		return rc;
 	egress_done(&h->rules);
 	h->is_known = true;
-	h->lease_count = 0;
+	leases_done(&h->leases);
 	return 0;
 }
 
@@ -293,56 +287,27 @@ void egress_netns_begin(const struct net_side *side, struct buf *b)
 
 int egress_netns_count(const struct slot *s, struct egress *rules, struct err *e)
 {
-	struct deadline d = deadline_in(COUNT_MS, -1);
-	struct net_side *side = NULL;
-	AUTO_BUF out = BUF_INIT;
-	struct held *h = NULL;
-	int rc = side_lock(&d, &side, e);
+	struct counters there = COUNTERS_NONE;
+	const struct counter *c = NULL;
+	char id[EGRESS_ID_SIZE];
+	int rc = counters_read(s, &there, e);
 
 	if (rc < 0)
 		return rc;
-	rc = held_open(s, &h, e);
-	if (rc == 0)
-		rc = nft_run(h->nft, list_counters, &out, e);
-	side_unlock(side);
-	if (rc == 0)
-		egress_counts_read(buf_text(&out), rules);
-	return rc;
+	c = counters_find(&there, egress_policy_id(rules));
+	rules->packets = c ? c->packets : 0;
+	rules->bytes = c ? c->bytes : 0;
+	for (size_t i = 0; i < rules->count; i++) {
+		egress_id(&rules->rules[i], id);
+		c = counters_find(&there, id);
+		rules->rules[i].packets = c ? c->packets : 0;
+		rules->rules[i].bytes = c ? c->bytes : 0;
+	}
+	counters_done(&there);
+	return 0;
 }
 
 /* ---- names --------------------------------------------------------------------------------------- */
-
-static struct lease *lease_find(struct held *h, const char *id, uint32_t addr)
-{
-	for (size_t i = 0; i < h->lease_count; i++)
-		if (h->leases[i].addr == addr && strcmp(h->leases[i].id, id) == 0)
-			return &h->leases[i];
-	return NULL;
-}
-
-/* Remember it; with no room for that it is only let through once more the next time. */
-static void lease_keep(struct held *h, const char *id, uint32_t addr, int64_t until_ms)
-{
-	struct lease *l = lease_find(h, id, addr);
-	int64_t now = clock_ms();
-
-	for (size_t i = 0; i < h->lease_count && !l; i++)
-		if (h->leases[i].until_ms <= now)
-			l = &h->leases[i];
-	if (!l && h->lease_count < LEASES_MAX) {
-		void *leases = reallocarray(h->leases, h->lease_count + 1, sizeof(*l));
-
-		if (!leases)
-			return;
-		h->leases = leases;
-		l = &h->leases[h->lease_count++];
-	}
-	if (!l)
-		return;
-	(void)snprintf(l->id, sizeof(l->id), "%s", id);
-	l->addr = addr;
-	l->until_ms = until_ms;
-}
 
 /* What a name stands for. */
 struct answer {
@@ -351,46 +316,42 @@ struct answer {
 	uint32_t ttl_sec;
 };
 
-/* May it be sent to under a name at all, and is that new? */
-static bool is_to_let(const struct net_side *side, struct held *h, const char *id, uint32_t addr,
-		      int64_t until_ms)
+/* May it be sent to under a name at all? */
+static bool is_open(const struct net_side *side, uint32_t addr)
 {
-	const struct lease *l = lease_find(h, id, addr);
-
 	return !addr_is_closed(addr) &&
-	       !addr_range_overlaps(side->pool.block, addr_range_of(addr, 32)) &&
-	       (!l || l->until_ms < until_ms - LET_SLACK_MS);
+	       !addr_range_overlaps(side->pool.block, addr_range_of(addr, 32));
 }
 
 /* With the lock held. @r: the rule that has the name. */
 static int let(struct net_side *side, struct held *h, const struct egress_rule *r,
 	       const struct answer *a, struct err *e)
 {
-	int64_t until = clock_ms() + (int64_t)a->ttl_sec * 1000;
+	int64_t now = clock_ms(), until = now + (int64_t)a->ttl_sec * 1000;
+	AUTO_FREE uint32_t *addrs = calloc(a->count + 1, sizeof(*addrs));
+	uint64_t name = egress_name_key(r);
+	size_t count = 0, fresh = 0;
 	AUTO_BUF b = BUF_INIT;
-	char id[EGRESS_ID_SIZE];
 	int rc = 0;
 
-	egress_id(r, id);
-	for (size_t i = 0; i < a->count; i++)
-		if (is_to_let(side, h, id, a->addrs[i], until))
-			egress_let_commands(r, a->addrs[i], a->ttl_sec, &b);
-	if (buf_error(&b))
-		return no_memory(e);
-	if (b.len > 0)
-		rc = nft_run(h->nft, buf_text(&b), NULL, e);
-	for (size_t i = 0; i < a->count && rc == 0; i++)
-		if (is_to_let(side, h, id, a->addrs[i], until))
-			lease_keep(h, id, a->addrs[i], until);
-	return rc;
-}
+	for (size_t i = 0; addrs && i < a->count; i++) {
+		int64_t before = lease_until(&h->leases, name, a->addrs[i], now);
 
-static const struct egress_rule *rule_for(const struct egress *g, const char *name)
-{
-	for (size_t i = 0; i < g->count; i++)
-		if (egress_rule_has(&g->rules[i], name))
-			return &g->rules[i];
-	return NULL;
+		if (!is_open(side, a->addrs[i]) || before >= until - LET_SLACK_MS)
+			continue;
+		fresh += before == 0;
+		addrs[count++] = a->addrs[i];
+		egress_let_commands(r, a->addrs[i], a->ttl_sec, &b);
+	}
+	if (!addrs || buf_error(&b))
+		return no_memory(e);
+	if (count > 0)
+		rc = leases_take(&h->leases, count, fresh, now, e);
+	if (count > 0 && rc == 0)
+		rc = nft_run(h->nft, buf_text(&b), NULL, e);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		lease_set(&h->leases, name, addrs[i], until);
+	return rc;
 }
 
 int egress_let(uint32_t serial, const char *name, const uint32_t *addrs, size_t count,
@@ -409,7 +370,7 @@ int egress_let(uint32_t serial, const char *name, const uint32_t *addrs, size_t 
 	if (h && !h->is_known)
 		rc = err_set(e, EAGAIN, "the rules of network slot %u are not known yet", serial);
 	else if (h)
-		rule = rule_for(&h->rules, name);
+		rule = egress_rule_for(&h->rules, name);
 	if (rule)
 		rc = let(side, h, rule, &answer, e);
 	side_unlock(side);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/lease.h"
 #include "net/slot.h"
 #include "net/space.h"
 
@@ -26,7 +27,9 @@
 
 enum {
 	CLOSED_MAX = 16,
-	SET_SIZE = 65535, /* addresses of one name at a time */
+	SET_SIZE =
+		LEASES_MAX / 2 *
+		3, /* addresses of one name at a time, and such as are over and not cleared away; the kernel takes memory for all */
 };
 
 /* FNV-1a */
@@ -42,6 +45,11 @@ static uint64_t hash(const char *text)
 static uint32_t mark_of(const struct egress_rule *r)
 {
 	return (uint32_t)(hash(r->name) >> 32) | 1; /* 0 is no mark */
+}
+
+uint64_t egress_name_key(const struct egress_rule *r)
+{
+	return hash(r->name);
 }
 
 void egress_id(const struct egress_rule *r, char ret_id[EGRESS_ID_SIZE])
@@ -283,50 +291,4 @@ void egress_opens(const struct egress *g, struct addr_range block, const char *l
 			add_range(r->to, b);
 			buf_addc(b, '\n');
 		}
-}
-
-/* ---- counts -------------------------------------------------------------------------------------- */
-
-static const char counter_word[] = "counter ";
-
-const char *egress_next_id(const char *text, char ret_id[EGRESS_ID_SIZE])
-{
-	size_t len = 0;
-
-	text = strstr(text, counter_word);
-	if (!text)
-		return NULL;
-	text += sizeof(counter_word) - 1;
-	len = strcspn(text, " {\n");
-	(void)snprintf(ret_id, EGRESS_ID_SIZE, "%.*s", (int)len, text);
-	return text + len;
-}
-
-static uint64_t number_after(const char *text, const char *word)
-{
-	const char *at = strstr(text, word);
-
-	return at ? strtoull(at + strlen(word), NULL, 10) : 0;
-}
-
-void egress_counts_read(const char *text, struct egress *g)
-{
-	char id[EGRESS_ID_SIZE], own[EGRESS_ID_SIZE];
-
-	while ((text = egress_next_id(text, id))) {
-		uint64_t packets = number_after(text, "packets "),
-			 bytes = number_after(text, "bytes ");
-
-		if (strcmp(id, egress_policy_id(g)) == 0) {
-			g->packets = packets;
-			g->bytes = bytes;
-		}
-		for (size_t i = 0; i < g->count; i++) {
-			egress_id(&g->rules[i], own);
-			if (strcmp(id, own) == 0) {
-				g->rules[i].packets = packets;
-				g->rules[i].bytes = bytes;
-			}
-		}
-	}
 }

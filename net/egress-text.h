@@ -15,6 +15,8 @@ enum {
 
 /* What a rule is called in the namespace, as long as it says the same: its counter, and the set of a name. */
 void egress_id(const struct egress_rule *r, char ret_id[EGRESS_ID_SIZE]);
+/* What the name of a rule about one is known by: in its id, too. */
+uint64_t egress_name_key(const struct egress_rule *r);
 /* The counter of the policy. */
 const char *egress_policy_id(const struct egress *g);
 
@@ -41,11 +43,5 @@ void egress_opens(const struct egress *g, struct addr_range block, const char *l
  */
 void egress_let_commands(const struct egress_rule *r, uint32_t addr, uint32_t ttl_sec,
 			 struct buf *b);
-
-/* Fill in the counts from what `list counters` says. */
-void egress_counts_read(const char *text, struct egress *g);
-
-/* The next counter's name in what `list counters` says, copied. Return: where to go on; NULL: there is none. */
-const char *egress_next_id(const char *text, char ret_id[EGRESS_ID_SIZE]);
 
 #endif

@@ -312,7 +312,8 @@ void egress_render(const struct egress *g, const char *between, bool counts, str
 
 /* ---- what decides -------------------------------------------------------------------------------- */
 
-bool egress_rule_has(const struct egress_rule *r, const char *name)
+/* Is it a rule about a name that has this one? */
+static bool rule_has(const struct egress_rule *r, const char *name)
 {
 	size_t below = strlen(r->name), len = strlen(name);
 
@@ -324,12 +325,17 @@ bool egress_rule_has(const struct egress_rule *r, const char *name)
 	return len > below && strcmp(name + len - below, r->name + 1) == 0;
 }
 
-bool egress_has_name(const struct egress *g, const char *name)
+const struct egress_rule *egress_rule_for(const struct egress *g, const char *name)
 {
 	for (size_t i = 0; i < g->count; i++)
-		if (egress_rule_has(&g->rules[i], name))
-			return true;
-	return g->allow;
+		if (rule_has(&g->rules[i], name))
+			return &g->rules[i];
+	return NULL;
+}
+
+bool egress_has_name(const struct egress *g, const char *name)
+{
+	return g->allow || egress_rule_for(g, name);
 }
 
 static unsigned prefix_of(const struct egress_rule *r)

@@ -80,7 +80,7 @@ void egress_order(const struct egress *g, const struct egress_rule *closed, size
 /* May the guest ask for this name? @name: lower case, no dot at its end. True for all when the policy is allow. */
 bool egress_has_name(const struct egress *g, const char *name);
 
-/* Is it a rule about a name that has this one? */
-bool egress_rule_has(const struct egress_rule *r, const char *name);
+/* The first rule about a name that has this one, whatever the policy; NULL: none. Borrowed. */
+const struct egress_rule *egress_rule_for(const struct egress *g, const char *name);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* net/nl-talk.h - requests over netlink and their answers; for nl.c and track.c alone */
+/* net/nl-talk.h - requests over netlink and their answers; for net/nl*.c and track.c alone */
 #ifndef SBXFS_NET_NL_TALK_H
 #define SBXFS_NET_NL_TALK_H
 

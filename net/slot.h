@@ -102,7 +102,12 @@ struct slot_driver {
 	 */
 	int (*egress)(const struct slot *s, const struct egress *rules, const struct deadline *d,
 		      struct err *e);
-	/* Fill in how often each rule has been used; of those that egress() was given last, in their order. Return: 0; -EIO. */
+	/**
+	 * egress_count() - Fill in how often each rule has been used; of those that egress() was given last, in their order
+	 * @s: a copy without descriptors will do
+	 * Context: does not wait for what up() and down() of others do.
+	 * Return: 0; -ENOENT it is not there any more; another negative errno.
+	 */
 	int (*egress_count)(const struct slot *s, struct egress *rules, struct err *e);
 
 	/**

@@ -67,6 +67,7 @@ static int egress_apply(struct sbx *s, const struct deadline *d, struct err *e)
 		return err_wrap(e, "egress");
 	}
 	egress_keep(s, &rules);
+	egress_refresh(s); /* rules that stay have counted already */
 	return 0;
 }
 

@@ -21,7 +21,7 @@ void net_egress_setting(struct sbx *s, struct buf *b);
 
 /**
  * egress_refresh() - Read from the kernel what its egress rules have counted, for files to show
- * Context: any thread, without the turn and locks; waits for others that change slots. Nothing happens when it has no slot.
+ * Context: any thread, without the turn and locks; does not wait for others that change slots. Nothing happens when it has no slot.
  */
 void egress_refresh(struct sbx *s);
 

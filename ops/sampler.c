@@ -25,7 +25,6 @@ struct entry {
 	struct slot slot;
 	struct entry *next;   /* [list] */
 	unsigned refs;        /* [list] */
-	bool gone;            /* [list] */
 	pthread_mutex_t lock; /* over a look */
 	bool over;            /* there was the last; [lock] */
 };
@@ -85,6 +84,17 @@ static void entry_free(struct entry *l)
 	free(l);
 }
 
+static void let_go(struct entry *l)
+{
+	bool last;
+
+	(void)pthread_mutex_lock(&list_lock);
+	last = unref(l);
+	(void)pthread_mutex_unlock(&list_lock);
+	if (last)
+		entry_free(l);
+}
+
 static struct entry **entry_at(const struct sbx *s)
 {
 	struct entry **at = &entries;
@@ -118,46 +128,49 @@ void sampler_add(struct sbx *s, bool adopted)
 void sampler_remove(struct sbx *s)
 {
 	struct entry **at, *l;
-	bool last;
 
 	(void)pthread_mutex_lock(&list_lock);
 	at = entry_at(s);
 	l = *at;
-	if (l) {
+	if (l)
 		*at = l->next;
-		l->gone = true;
-	}
 	(void)pthread_mutex_unlock(&list_lock);
 	if (!l)
 		return;
 	look(l, true, true);
-	(void)pthread_mutex_lock(&list_lock);
-	last = unref(l);
-	(void)pthread_mutex_unlock(&list_lock);
-	if (last)
-		entry_free(l);
+	let_go(l);
 }
 
 /* ---- the thread ------------------------------------------------------------------------------------------ */
 
-/* The entry after @l, held; @l is let go. */
-static struct entry *step(struct entry *l)
+/* All that there are, held. Return: how many; 0 also when it is to end, or there is no memory to look at any. */
+static size_t hold_all(struct entry ***ret)
 {
-	struct entry *next;
-	bool last;
+	size_t count = 0;
+
+	*ret = NULL;
+	(void)pthread_mutex_lock(&list_lock); /* as above, and below */
+	for (struct entry *l = stopping ? NULL : entries; l; l = l->next)
+		count++;
+	if (count)
+		*ret = calloc(count, sizeof(struct entry *));
+	count = 0;
+	for (struct entry *l = *ret ? entries : NULL; l; l = l->next) {
+		l->refs++;
+		(*ret)[count++] = l;
+	}
+	(void)pthread_mutex_unlock(&list_lock);
+	return count;
+}
+
+static bool is_over(void)
+{
+	bool over;
 
 	(void)pthread_mutex_lock(&list_lock);
-	/* One that was taken out meanwhile no longer leads to the others: they are looked at a second later. */
-	next = !l ? entries : l->gone ? NULL : l->next;
-	if (stopping)
-		next = NULL;
-	if (next)
-		next->refs++;
-	last = l && unref(l);
+	over = stopping;
 	(void)pthread_mutex_unlock(&list_lock);
-	if (last)
-		entry_free(l);
-	return next;
+	return over;
 }
 
 static void wait_second(int64_t began_ms)
@@ -174,33 +187,41 @@ static void wait_second(int64_t began_ms)
 	(void)pthread_mutex_unlock(&list_lock);
 }
 
+/* By default everything is let pass, and nothing is counted of that. */
 static bool has_rules(struct sbx *s)
 {
 	bool has;
 
 	pthread_mutex_lock(&s->lock);
-	has = s->egress.count > 0;
+	has = s->egress.count > 0 || !s->egress.allow;
 	pthread_mutex_unlock(&s->lock);
 	return has;
 }
 
+/* One look at all, of each at traffic first. */
+static void pass(void)
+{
+	struct entry **all = NULL;
+	size_t count = hold_all(&all);
+
+	for (size_t i = 0; i < count && !is_over(); i++)
+		look(all[i], true, false);
+	for (size_t i = 0; i < count && !is_over(); i++)
+		if (has_rules(all[i]->s))
+			egress_refresh(all[i]->s);
+	for (size_t i = 0; i < count; i++)
+		let_go(all[i]);
+	free(all);
+}
+
 static void *run(void *arg)
 {
-	bool over = false;
-
 	(void)arg;
-	while (!over) {
+	while (!is_over()) {
 		int64_t began_ms = clock_ms();
 
-		for (struct entry *l = step(NULL); l; l = step(l)) {
-			look(l, true, false);
-			if (has_rules(l->s))
-				egress_refresh(l->s);
-		}
+		pass();
 		wait_second(began_ms);
-		(void)pthread_mutex_lock(&list_lock);
-		over = stopping;
-		(void)pthread_mutex_unlock(&list_lock);
 	}
 	return NULL;
 }

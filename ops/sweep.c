@@ -98,24 +98,28 @@ static bool run_dir_serial(const char *name, uint32_t *ret)
 	return strcmp(back, name) == 0;
 }
 
+/* One that does not go keeps nobody from removing the rest. */
 static int sweep_files(struct err *e)
 {
 	AUTO_DIR dir = NULL;
 	int r = file_open_list(AT_FDCWD, host.run_dir, &dir, e), removed = 0;
+	int first = r == -ENOENT ? 0 : r;
 	const struct dirent *entry;
 
-	if (r == -ENOENT)
-		return 0;
 	while (r == 0 &&
 	       (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
 		uint32_t serial;
+		int one;
 
 		if (!run_dir_serial(entry->d_name, &serial) || is_wanted(serial, NULL))
 			continue;
-		r = file_remove_tree(dirfd(dir), entry->d_name, e);
-		removed += r == 0;
+		one = file_remove_tree(dirfd(dir), entry->d_name, first ? NULL : e);
+		removed += one == 0;
+		if (!first)
+			first = one;
 	}
-	return r < 0 ? r : removed + cgroup_sweep(is_wanted);
+	removed += cgroup_sweep(is_wanted);
+	return first ? first : removed;
 }
 
 static const struct kind {

@@ -104,6 +104,11 @@ is "it takes rules" "$(egress one $'policy deny\nremove deny 198.51.100.2\nallow
 is "thawed" "$(errno one thaw)" ok
 ok "has them" reaches one 198.51.100.2
 fails "all" reaches one 198.51.100.3
+is "a policy alone" "$(errno one 'set egress="policy deny"')" ok
+fails "denies" reaches one 198.51.100.2
+ok "and is counted" wait_for 30 counted one "policy deny"
+is "a rule beside it" "$(egress one "allow 198.51.100.2")" ok
+ok "leaves what has been counted" counted one "policy deny"
 
 # ---- pause, clone, a daemon that ends -----------------------------------------------------------------
 

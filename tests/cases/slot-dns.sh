@@ -147,6 +147,16 @@ ok "until it is over" wait_for 120 reaches_not g1 198.51.100.10
 ok "but the others are" reaches g1 198.51.100.7
 is "asked for again" "$(resolves g1 short.example 1 tcp)" "NOERROR 198.51.100.10"
 ok "it is reached again" reaches g1 198.51.100.10
+ok "a name under a policy to allow" rules 1 "policy allow; deny 198.51.100.0/24; allow-name one.example"
+is "others are there" "$(resolves g1 local.example 1)" "NOERROR 198.51.100.9"
+ok "and denied" reaches_not g1 198.51.100.9
+is "it is there" "$(resolves g1 one.example 1)" "NOERROR 198.51.100.7 198.51.100.8"
+ok "and reached" reaches g1 198.51.100.7
+is "nobody says all that there is" "$(resolves g1 one.example 255)" NOTIMP
+is "of a name with very many addresses" "$(resolves g1 big.example 1 tcp | wc -w)" 101
+ok "where names are all" rules 1 "policy deny; allow-name big.example; allow-name *.flood.example"
+is "some are told" "$(resolves g1 big.example 1 tcp | wc -w)" 25
+ok "and reached" reaches g1 198.51.100.7
 ok "other rules" rules 1 "policy deny; allow-name local.example"
 is "other names" "$(resolves g1 one.example 1) $(resolves g1 local.example 1)" "NXDOMAIN NOERROR 198.51.100.9"
 ok "which are not reached any more" reaches_not g1 198.51.100.7

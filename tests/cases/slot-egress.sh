@@ -227,6 +227,26 @@ is "takes nothing away" "$(inside nft list ruleset | grep -c '198.51.100.5 timeo
 ok "the name goes" rules 1 "policy deny"
 fails "and what went on by it ends" reaches 198.51.100.4 53
 
+# ---- how much of it -----------------------------------------------------------------------------------
+
+addresses() { # of the name
+	inside nft list ruleset | grep -o '203\.0\.[0-9.]* timeout' | wc -l
+}
+ok "a name for many" rules 1 "policy deny; allow-name a.example; allow-name c.example"
+ok "at once" say a lets 1 a.example 3600 203.0.112.0 200
+is "all of them" "$(addresses)" 200
+is "but not any number" "$(say a lets 1 a.example 3600 203.0.113.0 257 | cut -d' ' -f1,2)" "err EBUSY"
+is "of which none is there" "$(addresses)" 200
+for i in $(seq 20); do
+	say a lets 1 a.example 3600 203.0.112.0 200 >/dev/null || break
+done
+is "known ones are told as often as it asks" "$i" 20
+is "a set has room for as many as a slot may have" \
+	"$(inside nft list sets table ip sbxfs | grep -c 'size 6144$')" 2
+ok "what is counted is read while slots are changed" say a countheld 1 rules.1
+is "with all rules" "$(say a countheld 1 rules.1 | tr ';' '\n' | grep -c packets=)" 3
+ok "they go" rules 1 "policy deny"
+
 # ---- who does not keep to it --------------------------------------------------------------------------
 
 rules 1 "policy allow; deny 198.51.100.9" >/dev/null
@@ -307,6 +327,23 @@ ok "another guest runs" say a guest 1
 is "and finds no counts" "$(inside nft list counters table ip sbxfs | grep -c 'packets 0 bytes 0')" 1
 ok "it has the world" reaches 198.51.100.3 53
 fails "and nothing that is closed" reaches 192.168.77.2 53
+# The host's table does not take what is opened, and the slot's not what was before.
+rules 1 "policy deny" >/dev/null
+printf '%s\n' 'flush table ip sbxfs-abcd' 'delete set ip sbxfs-abcd open_range' \
+	'add set ip sbxfs-abcd open_range { type inet_service; }' >broken
+ok "somebody breaks the host's table" nft -f broken
+printf '%s\n' 'add counter ip sbxfs ac0a84d02_32_0' 'add chain ip sbxfs others' \
+	'add rule ip sbxfs others counter name "ac0a84d02_32_0"' >others
+ok "and uses a counter in the slot's" inside nft -f others
+fails "rules are refused" rules 1 "policy deny; allow 192.168.77.2"
+ok "all is mended" inside nft 'delete chain ip sbxfs others'
+nft delete table ip sbxfs-abcd
+ok "in the host's too" wait_for 10 sh -c 'nft list set ip sbxfs-abcd open_range | grep -q ipv4_addr'
+ok "the same rules once more" rules 1 "policy deny; allow 192.168.77.2"
+ok "hold" reaches 192.168.77.2 53
+rules 1 "" >/dev/null
+nft -s list ruleset >now
+ok "and go" diff fresh now
 fds=$(say a fds)
 for i in 11 12 13; do
 	say a up $i $i >/dev/null

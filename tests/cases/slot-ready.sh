@@ -64,6 +64,13 @@ mkdir "/run/sbxfs-$inst/fff0"
 is "what is nobody's is removed" "$(pruned | tr '\n' ' ')" "processes 0 network 1 disks 0 files 1 "
 fails "the link" ip link show "sbx${inst}zzz"
 fails "the directory" test -e "/run/sbxfs-$inst/fff0"
+for i in 1 2 3 4 5; do mkdir "/run/sbxfs-$inst/fff$i"; done
+mkdir "/run/sbxfs-$inst/fff3/in"
+mount -t tmpfs tmpfs "/run/sbxfs-$inst/fff3/in"
+fails "what does not go is told of" test "$(host_errno prune)" = ok
+is "and keeps nobody from removing the rest" "$(cd "/run/sbxfs-$inst" && echo fff*)" fff3
+umount "/run/sbxfs-$inst/fff3/in"
+ok "it goes when it can" sh -c "grep -qx 'files 1'" < <(pruned)
 is "and nothing else" "$(spaces | wc -l) $(sh_in one 'echo here')" "3 here"
 ok "starts go on while it prunes" host "create many memory_mb=96"
 spawn many start

@@ -110,8 +110,9 @@ static void serve_tcp(uint32_t count, size_t piece)
 
 static void test_questions(void **state)
 {
-	struct guest g = guest_new(1, "policy deny; allow-name one.example");
-	int fd = connected(&g);
+	struct guest g = guest_new(1, "policy deny; allow-name one.example"),
+		     free_one = guest_new(2, NULL);
+	int fd = connected(&free_one);
 
 	(void)state;
 	question(1, "one.example", DNS_TYPE_A);
@@ -121,8 +122,18 @@ static void test_questions(void **state)
 	assert_int_equal(wire_at(heard, 0), 1);
 	assert_int_equal(wire_at(heard, 6), 200);
 	assert_false(wire_is_cut(heard));
+	assert_int_equal(lets(), 0);
+	fd_close(fd);
+	fd_close(free_one.fd);
+	fd = connected(&g);
+	question(1, "one.example", DNS_TYPE_A);
+	say(fd, 1);
+	serve_tcp(200, 1);
+	(void)take(fd, heard);
+	assert_int_equal(wire_at(heard, 6), DNS_LET_MAX);
+	assert_false(wire_is_cut(heard));
 	assert_int_equal(lets(), 1);
-	assert_int_equal(place.lets[0].count, 200);
+	assert_int_equal(place.lets[0].count, DNS_LET_MAX);
 	/* Two at once, the first of them answered at once. */
 	question(2, "two.example", DNS_TYPE_A);
 	say(fd, 1000);

@@ -43,6 +43,59 @@ static void test_policy_allow(void **state)
 	fd_close(g.fd);
 }
 
+/* Other rules may deny where a name leads. */
+static void test_policy_allow_name(void **state)
+{
+	struct guest g = guest_new(3, "policy allow; deny 198.51.100.0/24; allow-name one.example");
+
+	(void)state;
+	ask(&g, 1, "two.example", DNS_TYPE_A);
+	serve(0, ADDR, 60);
+	hear_rcode(&g, 1, DNS_NOERROR, 1);
+	assert_int_equal(lets(), 0);
+	ask(&g, 2, "one.example", DNS_TYPE_A);
+	serve(0, ADDR, 60);
+	hear_rcode(&g, 2, DNS_NOERROR, 1);
+	assert_int_equal(lets(), 1);
+	assert_string_equal(place.lets[0].name, "one.example");
+	assert_int_equal(place.lets[0].addrs[0], ADDR);
+	fd_close(g.fd);
+}
+
+/* Of an answer with many addresses some are let through, and the guest learns of those alone. */
+static void test_many_addrs(void **state)
+{
+	struct guest g = guest_new(1, RULES "; allow 10.1.0.0/16");
+	struct sockaddr_in from;
+
+	(void)state;
+	ask(&g, 1, "one.example", DNS_TYPE_A);
+	from = served(0);
+	answer(DNS_NOERROR);
+	wire_a(&told, NULL, 60, 0x0a010203);
+	for (uint32_t i = 0; i < DNS_LET_MAX; i++)
+		wire_a(&told, NULL, 60, ADDR + i);
+	wire_a(&told, NULL, 60, ADDR + DNS_LET_MAX);
+	wire_a(&told, NULL, 60, 0x0a010204); /* needs no name */
+	tell(0, &from);
+	hear_rcode(&g, 1, DNS_NOERROR, DNS_LET_MAX + 2);
+	assert_int_equal(lets(), 1);
+	assert_int_equal(place.lets[0].count, DNS_LET_MAX);
+	assert_int_equal(place.lets[0].addrs[DNS_LET_MAX - 1], ADDR + DNS_LET_MAX - 1);
+	fd_close(g.fd);
+}
+
+static void test_any(void **state)
+{
+	struct guest g = guest_new(1, RULES);
+
+	(void)state;
+	ask(&g, 1, "one.example", DNS_TYPE_ANY);
+	hear_rcode(&g, 1, DNS_NOTIMP, 0);
+	assert_false(readable(place.udp[0], 0));
+	fd_close(g.fd);
+}
+
 static void test_policy_deny(void **state)
 {
 	static const char *const denied[] = {"two.example",      "example",      "",
@@ -187,6 +240,47 @@ static void test_not_let(void **state)
 	hear_rcode(&g, 1, DNS_SERVFAIL, 0);
 	assert_int_equal(lets(), 1);
 	fd_close(g.fd);
+}
+
+/* Lines of the log so far with this text. */
+static int logged(FILE *log, const char *text)
+{
+	char line[1024];
+	int count = 0;
+
+	rewind(log);
+	while (fgets(line, sizeof(line), log))
+		count += strstr(line, text) != NULL;
+	return count;
+}
+
+/* However often a guest asks for what cannot be let through. */
+static void test_warns_once(void **state)
+{
+	struct guest g = guest_new(1, RULES), h = guest_new(2, RULES);
+	FILE *log = tmpfile();
+	int stderr_fd = dup(STDERR_FILENO);
+
+	(void)state;
+	assert_true(log && stderr_fd >= 0);
+	assert_true(dup2(fileno(log), STDERR_FILENO) >= 0);
+	place.let_code = EBUSY;
+	for (uint16_t i = 0; i < 5; i++) {
+		ask(&g, i, "one.example", DNS_TYPE_A);
+		serve(0, ADDR, 60);
+		hear_rcode(&g, i, DNS_SERVFAIL, 0);
+	}
+	ask(&h, 1, "one.example", DNS_TYPE_A);
+	serve(0, ADDR, 60);
+	hear_rcode(&h, 1, DNS_SERVFAIL, 0);
+	assert_true(dup2(stderr_fd, STDERR_FILENO) >= 0);
+	fd_close(stderr_fd);
+	assert_int_equal(lets(), 6);
+	assert_int_equal(logged(log, "slot 1 is not told"), 1);
+	assert_int_equal(logged(log, "slot 2 is not told"), 1);
+	(void)fclose(log); /* was only read */
+	fd_close(g.fd);
+	fd_close(h.fd);
 }
 
 static void set_rules(uint32_t serial, const char *text)
@@ -454,7 +548,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(test_policy_allow),
+		EACH(test_policy_allow_name),
 		EACH(test_policy_deny),
+		EACH(test_many_addrs),
+		EACH(test_any),
+		EACH(test_warns_once),
 		EACH(test_chain),
 		EACH(test_no_ipv6),
 		EACH(test_other_types),

@@ -220,6 +220,9 @@ static void test_names(void **state)
 	assert_false(egress_has_name(&g, ""));
 	g.allow = true;
 	assert_true(egress_has_name(&g, "x.a.b"));
+	assert_null(egress_rule_for(&g, "x.a.b")); /* whatever the policy */
+	assert_ptr_equal(egress_rule_for(&g, "a.b"), &g.rules[0]);
+	assert_ptr_equal(egress_rule_for(&g, "b.example.com"), &g.rules[1]);
 	egress_done(&g);
 }
 

@@ -13,6 +13,7 @@
 #include "net/egress-netns.h"
 #include "net/egress.h"
 #include "net/pool.h"
+#include "net/side.h"
 #include "tests/vm/slot-command.h"
 #include "tests/vm/slot-guest.h"
 
@@ -21,6 +22,7 @@ enum {
 	RULES_MS = 20000,
 	FLOOD_WAIT_MS = 10000, /* for an answer that must come, however slow the machine */
 	FLOOD_PORT = 53,
+	LETS_MAX = 1000, /* addresses at once */
 };
 
 static inline int rules_read(const char *path, struct egress *ret, struct err *e)
@@ -179,6 +181,35 @@ static inline int cmd_counted(char **w)
 	if (!g)
 		return answer("err no such slot");
 	return rules_count(g, w[2], &b, &e) < 0 ? failed(&e) : answer("ok %s", buf_text(&b));
+}
+
+/* countheld SERIAL FILE: as counted, while slots are being changed */
+static inline int cmd_countheld(char **w)
+{
+	struct deadline d = deadline_in(RULES_MS, -1);
+	struct net_side *side = NULL;
+	struct err e = {.code = 0};
+	int rc;
+
+	if (side_lock(&d, &side, &e) < 0)
+		return failed(&e);
+	rc = cmd_counted(w);
+	side_unlock(side);
+	return rc;
+}
+
+/* lets SERIAL NAME TTL ADDR COUNT: so many addresses from ADDR on, at once */
+static inline int cmd_lets(char **w)
+{
+	uint32_t addrs[LETS_MAX], count = number(w[5]);
+	struct err e = {.code = 0};
+
+	if (addr_parse(w[4], &addrs[0]) < 0 || count > LETS_MAX)
+		return answer("err not an address, or too many");
+	for (uint32_t i = 1; i < count; i++)
+		addrs[i] = addrs[0] + i;
+	return egress_let(number(w[1]), w[2], addrs, count, number(w[3]), &e) < 0 ? failed(&e)
+										  : answer("ok");
 }
 
 /* let SERIAL NAME TTL ADDR…: the resolver has told the guest so */
