@@ -305,23 +305,32 @@ static int drop_all(struct net_side *h, struct found *f, bool *has_link, struct 
 	return 0;
 }
 
-/* What is not proved to be ours may stay for ever. */
-static int wait_swept(int watch_fd, const char *name, bool is_ours, const struct deadline *d,
-		      struct err *e)
+/* Return: how many have gone: what is not proved to be ours may stay; negative errno. */
+static int wait_swept(int watch_fd, const struct found *f, const char *instance,
+		      const bool *has_link, const struct deadline *d, struct err *e)
 {
-	struct deadline soon = deadline_within(d, DROP_MS);
+	char name[SLOT_NAME_SIZE];
+	int gone = 0;
 
-	if (is_ours)
-		return drop_wait(watch_fd, name, d, e);
-	if (nlr_watch_gone(watch_fd, name, &soon) == -ETIMEDOUT)
-		log_info("the link %s bears our name and nothing else of ours, ignoring", name);
-	return 0;
+	for (size_t i = 0; i < f->count; i++) {
+		struct deadline soon = deadline_within(d, DROP_MS);
+		int rc = 0;
+
+		(void)slot_name(instance, f->serials[i], name);
+		if (has_link[i])
+			rc = drop_wait(watch_fd, name, d, e);
+		else if (nlr_watch_gone(watch_fd, name, &soon) < 0)
+			continue;
+		if (rc < 0)
+			return rc;
+		gone++;
+	}
+	return gone;
 }
 
 int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct err *e)
 {
 	struct deadline d = deadline_in(SWEEP_MS, -1);
-	char name[SLOT_NAME_SIZE];
 	char instance[INSTANCE_LEN + 1];
 	struct found f = {.serials = NULL};
 	AUTO_FREE uint32_t *serials = NULL;
@@ -329,7 +338,7 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 	AUTO_FREE struct track_ends *ends = NULL;
 	AUTO_FD watch_fd = -1;
 	struct net_side *h = NULL;
-	int rc = nlr_watch_open(&watch_fd, e);
+	int gone, rc = nlr_watch_open(&watch_fd, e);
 
 	if (rc == 0)
 		rc = side_lock(&d, &h, e);
@@ -348,10 +357,9 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 	if (rc == 0 && has_link)
 		rc = drop_all(h, &f, has_link, e);
 	side_unlock(h);
-	for (size_t i = 0; rc == 0 && has_link && i < f.count; i++)
-		rc = wait_swept(watch_fd, slot_name(instance, serials[i], name), has_link[i], &d,
-				e);
-	if (rc == 0)
-		rc = drop_forget(ends, f.ends_count, e);
-	return rc < 0 ? rc : (int)f.count;
+	if (rc < 0 || !has_link)
+		return rc;
+	gone = wait_swept(watch_fd, &f, instance, has_link, &d, e);
+	rc = gone < 0 ? gone : drop_forget(ends, f.ends_count, e);
+	return rc < 0 ? rc : gone;
 }

@@ -11,7 +11,7 @@ DAEMON_OPTIONS="${FAULTS_DM_OPTIONS:---accel kvm --storage dm}"
 CRASH_LIMIT=300
 if [ -z "${FAULTS_ALL:-}" ]; then
 	: "${CRASH_KINDS:=die}"
-	: "${CRASH_VERBS:=create start stop destroy}"
+	: "${CRASH_VERBS:=start destroy}"
 fi
 # shellcheck source=tests/cases/crash.sh
 . "$TOP/tests/cases/crash.sh"
