@@ -249,17 +249,25 @@ static bool opens_guest(const struct egress_rule *r, struct addr_range block)
 static bool opens_host(const struct egress_rule *r, struct addr_range block)
 {
 	(void)block;
-	return r->to.prefix == 32;
+	return r->to.prefix == 32 && !r->port;
+}
+
+static bool opens_port(const struct egress_rule *r, struct addr_range block)
+{
+	(void)block;
+	return r->to.prefix == 32 && r->port;
 }
 
 static const struct {
 	const char *set;
 	bool (*has)(const struct egress_rule *r, struct addr_range block);
 } opens[] = {
-	{"open_range", opens_range},
-	{"open_guest", opens_guest},
-	{"open_host", opens_host},
+	{"open_range", opens_range}, {"open_guest", opens_guest}, {"open_host", opens_host},
+	{"open_at", opens_port},     {"open_port", opens_port},
 };
+
+/* The one whose elements have protocol and port. */
+#define OPEN_PORT (sizeof(opens) / sizeof(opens[0]) - 1)
 
 /* Is it in another one of the same set, or the same as one before it? */
 static bool is_nested(const struct egress *g, size_t index, size_t kind, struct addr_range block)
@@ -270,12 +278,23 @@ static bool is_nested(const struct egress *g, size_t index, size_t kind, struct 
 		const struct egress_rule *o = &g->rules[i];
 
 		if (i == index || !o->allow || o->is_name || !contains(o->to, r->to) ||
-		    !opens[kind].has(o, block))
+		    !opens[kind].has(o, block) || kind == OPEN_PORT)
 			continue;
 		if (o->to.prefix < r->to.prefix || i < index)
 			return true;
 	}
 	return false;
+}
+
+/* @protocol: of its port; NULL: the set has none. */
+static void add_open(const char *set, const char *link, const struct egress_rule *r,
+		     const char *protocol, struct buf *b)
+{
+	buf_addf(b, "%s \"%s\" . ", set, link);
+	add_range(r->to, b);
+	if (protocol)
+		buf_addf(b, "%s . %u", protocol, r->port);
+	buf_addc(b, '\n');
 }
 
 void egress_opens(const struct egress *g, struct addr_range block, const char *link, struct buf *b)
@@ -287,8 +306,11 @@ void egress_opens(const struct egress *g, struct addr_range block, const char *l
 			if (!r->allow || r->is_name || !opens[kind].has(r, block) ||
 			    is_nested(g, i, kind, block))
 				continue;
-			buf_addf(b, "%s \"%s\" . ", opens[kind].set, link);
-			add_range(r->to, b);
-			buf_addc(b, '\n');
+			if (kind == OPEN_PORT) {
+				add_open(opens[kind].set, link, r, " . tcp", b);
+				add_open(opens[kind].set, link, r, " . udp", b);
+			} else {
+				add_open(opens[kind].set, link, r, NULL, b);
+			}
 		}
 }

@@ -351,6 +351,7 @@ static void cut_one(const struct track_conn *c, void *arg)
 		const struct forward *f = &k->o->list[i].f;
 
 		is_gone = f->is_udp == is_udp && f->host_port == c->there.to_port &&
+			  (!f->host_addr || f->host_addr == c->there.to) &&
 			  k->o->to == c->back.from && f->guest_port == c->back.from_port &&
 			  !has_exactly(k->list, k->count, f);
 	}

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/param.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +29,9 @@
 
 enum {
 	NEWS_BYTES = 16384,
+	AGAIN_MS =
+		1000, /* before a table that could not be made is tried again; then twice as long ... */
+	AGAIN_MAX_MS = 30000, /* ... up to this */
 	TABLE_GONE = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE,
 };
 
@@ -68,16 +72,19 @@ static bool read_news(void)
 	}
 }
 
-static void look(void)
+/* Return: false when it is gone and cannot be made again now. */
+static bool look(void)
 {
+	bool is_there = true;
 	const struct deadline never = {.at_ms = INT64_MAX, .cancel_fd = -1};
 	struct net_side *h = NULL;
 	struct err e = {0};
 
 	if (side_lock(&never, &h, NULL) < 0)
-		return; /* the network is not up, or no longer */
+		return true; /* the network is not up, or no longer */
 	if (!table_is_there(h)) {
-		if (table_make(h, true, &e) < 0)
+		is_there = table_make(h, true, &e) == 0;
+		if (!is_there)
 			log_error(
 				"net: somebody has removed the table sbxfs-%s, and it cannot be made "
 				"again: %s",
@@ -87,6 +94,7 @@ static void look(void)
 				    h->instance);
 	}
 	side_unlock(h);
+	return is_there;
 }
 
 static void *watch(void *arg)
@@ -94,12 +102,20 @@ static void *watch(void *arg)
 	struct pollfd fds[] = {{.fd = stop_fd, .events = POLLIN},
 			       {.fd = news_fd, .events = POLLIN}};
 
+	int again_ms = -1; /* until it is tried again; -1: nothing is to be */
+
 	(void)arg;
 	while (!fds[0].revents) {
-		if (poll(fds, 2, -1) < 0)
+		int ready = poll(fds, 2, again_ms);
+
+		if (ready < 0)
 			continue; /* EINTR */
-		if (fds[1].revents && read_news())
-			look();
+		if (ready > 0 && !(fds[1].revents && read_news()))
+			continue;
+		if (look())
+			again_ms = -1;
+		else
+			again_ms = again_ms < 0 ? AGAIN_MS : MIN(2 * again_ms, AGAIN_MAX_MS);
 	}
 	return NULL;
 }

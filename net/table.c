@@ -34,11 +34,14 @@ static const char table_text[] =
 	"add set ip sbxfs-@ open_range { type ifname . ipv4_addr; flags interval; }\n"
 	"add set ip sbxfs-@ open_guest { type ifname . ipv4_addr; flags interval; }\n"
 	"add set ip sbxfs-@ open_host { type ifname . ipv4_addr; }\n"
+	"add set ip sbxfs-@ open_at { type ifname . ipv4_addr; }\n" /* the addresses of open_port */
+	"add set ip sbxfs-@ open_port { type ifname . ipv4_addr . inet_proto . inet_service; }\n"
 	"add map ip sbxfs-@ forward { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
 	"add map ip sbxfs-@ forward_at"
 	" { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }\n"
 	"add chain ip sbxfs-@ input { type filter hook input priority 0; policy accept; }\n"
 	"add chain ip sbxfs-@ forward { type filter hook forward priority 0; policy accept; }\n"
+	"add chain ip sbxfs-@ before { type filter hook prerouting priority -110; policy accept; }\n"
 	"add chain ip sbxfs-@ from_guest\n"
 	"add chain ip sbxfs-@ to_guest\n"
 	"add chain ip sbxfs-@ postrouting { type nat hook postrouting priority 100; policy accept; }\n"
@@ -46,6 +49,7 @@ static const char table_text[] =
 	"add chain ip sbxfs-@ output { type nat hook output priority -100; policy accept; }\n"
 	"flush chain ip sbxfs-@ input\n"
 	"flush chain ip sbxfs-@ forward\n"
+	"flush chain ip sbxfs-@ before\n"
 	"flush chain ip sbxfs-@ from_guest\n"
 	"flush chain ip sbxfs-@ to_guest\n"
 	"flush chain ip sbxfs-@ postrouting\n"
@@ -53,9 +57,16 @@ static const char table_text[] =
 	"flush chain ip sbxfs-@ output\n"
 	/* A link whose ports are forwarded from 127.0.0.1 lets such packets through both ways. */
 	"add rule ip sbxfs-@ input iifname \"sbx@*\" ip daddr 127.0.0.0/8 ct direction original drop\n"
-	"add rule ip sbxfs-@ input iifname @slots ct state established,related accept\n"
+	/* Answers; what a guest begins is judged packet by packet, so that rules hold for what goes on too. */
+	"add rule ip sbxfs-@ input iifname @slots ct direction reply accept\n"
 	"add rule ip sbxfs-@ input iifname @slots ip saddr % iifname . ip daddr @open_host accept\n"
+	"add rule ip sbxfs-@ input iifname @slots ip saddr %"
+	" iifname . ip daddr . meta l4proto . th dport @open_port accept\n"
 	"add rule ip sbxfs-@ input iifname \"sbx@*\" drop\n"
+	/* What leads elsewhere by a port of the host is not known by that port any more behind it. */
+	"add rule ip sbxfs-@ before iifname . ip daddr @open_host accept\n"
+	"add rule ip sbxfs-@ before iifname . ip daddr @open_at ct direction original"
+	" iifname . ip daddr . meta l4proto . th dport != @open_port drop\n"
 	"add rule ip sbxfs-@ forward iifname \"sbx@*\" jump from_guest\n"
 	"add rule ip sbxfs-@ forward oifname \"sbx@*\" jump to_guest\n"
 	"add rule ip sbxfs-@ from_guest iifname != @slots drop\n"
@@ -64,6 +75,7 @@ static const char table_text[] =
 	"add rule ip sbxfs-@ from_guest ct direction reply accept\n"
 	"add rule ip sbxfs-@ from_guest oifname \"sbx@*\" iifname . ip daddr @open_guest accept\n"
 	"add rule ip sbxfs-@ from_guest ct status dnat iifname . ct original ip daddr @open_host accept\n"
+	"add rule ip sbxfs-@ from_guest ct status dnat iifname . ct original ip daddr @open_at accept\n"
 	"add rule ip sbxfs-@ from_guest oifname \"sbx*\" drop\n"
 	"add rule ip sbxfs-@ from_guest iifname . ip daddr @open_range accept\n"
 	"add rule ip sbxfs-@ from_guest ip daddr { ! } drop\n"
@@ -81,6 +93,8 @@ static const char sets_text[] = "flush set ip sbxfs-@ slots\n"
 				"flush set ip sbxfs-@ open_range\n"
 				"flush set ip sbxfs-@ open_guest\n"
 				"flush set ip sbxfs-@ open_host\n"
+				"flush set ip sbxfs-@ open_at\n"
+				"flush set ip sbxfs-@ open_port\n"
 				"flush map ip sbxfs-@ forward\n"
 				"flush map ip sbxfs-@ forward_at\n";
 
@@ -89,10 +103,8 @@ static const struct {
 	const char *name;
 	enum element_kind kind;
 } link_sets[] = {
-	{"slots", ELEMENT_SLOT},
-	{"open_range", ELEMENT_OPEN},
-	{"open_guest", ELEMENT_OPEN},
-	{"open_host", ELEMENT_OPEN},
+	{"slots", ELEMENT_SLOT},     {"open_range", ELEMENT_OPEN}, {"open_guest", ELEMENT_OPEN},
+	{"open_host", ELEMENT_OPEN}, {"open_port", ELEMENT_OPEN},
 };
 
 static void add_range(struct buf *b, struct addr_range r)
@@ -230,9 +242,34 @@ int side_admit(struct net_side *h, const char *link, struct err *e)
 	return side_elements(h, link, ELEMENT_SLOT, line, e);
 }
 
+/* Make the table anew without a link. On failure it is remembered as before. */
+static int make_without(struct net_side *h, const char *link, struct err *e)
+{
+	char *texts[ELEMENT_KIND_COUNT] = {NULL};
+	int rc = 0;
+
+	for (int i = 0; i < ELEMENT_KIND_COUNT && rc == 0; i++) {
+		texts[i] = strdup(element_text(link, (enum element_kind)i));
+		if (!texts[i])
+			rc = err_set(e, ENOMEM, "no memory for the nftables commands");
+	}
+	if (rc == 0) {
+		element_drop(link);
+		rc = table_make(h, true, e);
+		for (int i = 0; i < ELEMENT_KIND_COUNT && rc < 0; i++)
+			if (element_keep(link, (enum element_kind)i, texts[i]) < 0)
+				log_warning("net: no memory to remember what %s has, ignoring",
+					    link);
+	}
+	for (int i = 0; i < ELEMENT_KIND_COUNT; i++)
+		free(texts[i]);
+	return rc;
+}
+
 int side_expel(struct net_side *h, const char *link, struct err *e)
 {
 	AUTO_BUF b = BUF_INIT;
+	int rc;
 
 	/* What was added in vain is not in memory: the pair succeeds whether it was there or not. */
 	buf_addf(&b, "add element ip sbxfs-%s slots { \"%s\" }\n", h->instance, link);
@@ -241,10 +278,14 @@ int side_expel(struct net_side *h, const char *link, struct err *e)
 		element_change(h->instance, element_text(link, (enum element_kind)i), "", &b);
 	if (buf_error(&b))
 		return err_set(e, ENOMEM, "no memory for an nftables command");
-	element_drop(link);
-	forwards_drop(link);
-	/* As in side_elements(). */
-	return nft_run(h->nft, buf_text(&b), NULL, NULL) == 0 ? 0 : table_make(h, true, e);
+	rc = nft_run(h->nft, buf_text(&b), NULL, NULL);
+	if (rc == 0)
+		element_drop(link);
+	else
+		rc = make_without(h, link, e); /* as in side_elements() */
+	if (rc == 0)
+		forwards_drop(link); /* else a port would be free that still leads to it */
+	return rc;
 }
 
 struct admitted {

@@ -138,6 +138,18 @@ ok "it is reached" reaches 198.51.100.1
 is "and by a port, as the slot's own address" "$(say a guestsend 1 192.168.77.1 53)" 10.11.128.1
 fails "which is all that is opened there" reaches 192.168.77.1
 fails "nor at another address" reaches 10.11.128.0
+ok "a port of the host, and all the world" rules 1 "policy allow; allow 198.51.100.1:53"
+ok "it is reached" reaches 198.51.100.1 53
+fails "the host's other ports are not" reaches 198.51.100.1
+ok "two of them" rules 1 "policy allow; allow 198.51.100.1:53; allow 198.51.100.1:80"
+is "are four elements" "$(nft list set ip sbxfs-abcd open_port | grep -o sbxabcd1 | wc -l)" 4
+ok "beside a network that it is in" rules 1 "policy deny; allow 198.51.100.0/24; allow 198.51.100.1:53"
+ok "it is reached" reaches 198.51.100.1 53
+fails "and nothing else of it" reaches 198.51.100.1
+ok "all ports of it" rules 1 "policy allow; allow 198.51.100.1"
+ok "another is reached" reaches 198.51.100.1
+ok "the defaults" rules 1 "policy allow"
+fails "end what goes on" reaches 198.51.100.1
 ok "another guest is opened by its address" rules 1 "policy deny; allow 10.11.0.2"
 ok "it answers" reaches 10.11.0.2
 fails "it reaches nobody by that" say a guestsend 1000 10.11.0.1
