@@ -279,7 +279,8 @@ static void test_dump(void **state)
 		buf_text(&b),
 		"setting address_pool\nsetting disk_overcommit\nsetting disk_reserve_mb\n"
 		"setting memory_overcommit\nsetting on_shutdown\nsetting pool\n"
-		"setting slots_ready\nsetting warm\n");
+		"setting slots_ready\nsetting warm\nsetting webhook_lost\n"
+		"setting webhook_on_lost\nsetting webhook_secret_file\nsetting webhook_url\n");
 	buf_done(&b);
 }
 
