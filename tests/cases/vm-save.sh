@@ -199,7 +199,7 @@ ok "called off, too late or out of room: it stands, and goes on when it is let" 
 	freeze fails ENOSPC save small/a sh 'rm -r "$1/small/a"' thaw send 'check room' expect room-good \
 	freeze cancel 10 fails ECANCELED save late/a thaw send 'check called' expect called-good \
 	freeze limit 12 fails ETIMEDOUT save late/b thaw send 'check timed' expect timed-good \
-	fails EBUSY save late/c freeze save late/d fails EBUSY save late/e freeze save late/k thaw send 'check busy' expect busy-good kill
+	fails EBUSY save late/c freeze save late/d fails EBUSY save late/e freeze save late/n thaw send 'check busy' expect busy-good kill
 ok "the same with memory that is shared" vm one share m thaw \
 	freeze fails ENOSPC save small/a sh 'rm -r "$1/small/a"' thaw send 'check sroom' expect sroom-good \
 	freeze cancel 10 fails ECANCELED save late/f thaw send 'check scalled' expect scalled-good \
