@@ -333,12 +333,11 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 	struct deadline d = deadline_in(SWEEP_MS, -1);
 	char instance[INSTANCE_LEN + 1];
 	struct found f = {.serials = NULL};
-	AUTO_FREE uint32_t *serials = NULL;
 	AUTO_FREE bool *has_link = NULL;
 	AUTO_FREE struct track_ends *ends = NULL;
 	AUTO_FD watch_fd = -1;
 	struct net_side *h = NULL;
-	int gone, rc = nlr_watch_open(&watch_fd, e);
+	int gone = 0, rc = nlr_watch_open(&watch_fd, e);
 
 	if (rc == 0)
 		rc = side_lock(&d, &h, e);
@@ -347,7 +346,6 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 	f.host = h;
 	memcpy(instance, h->instance, sizeof(instance));
 	rc = found_fill(h, &f, e);
-	serials = f.serials;
 	if (rc == 0) {
 		found_reduce(&f, wanted, arg);
 		has_link = calloc(f.count + 1, sizeof(*has_link));
@@ -357,9 +355,10 @@ int drop_unwanted(bool (*wanted)(uint32_t serial, void *arg), void *arg, struct 
 	if (rc == 0 && has_link)
 		rc = drop_all(h, &f, has_link, e);
 	side_unlock(h);
-	if (rc < 0 || !has_link)
-		return rc;
-	gone = wait_swept(watch_fd, &f, instance, has_link, &d, e);
-	rc = gone < 0 ? gone : drop_forget(ends, f.ends_count, e);
+	if (rc == 0 && has_link) {
+		gone = wait_swept(watch_fd, &f, instance, has_link, &d, e);
+		rc = gone < 0 ? gone : drop_forget(ends, f.ends_count, e);
+	}
+	free(f.serials);
 	return rc < 0 ? rc : gone;
 }

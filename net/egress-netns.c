@@ -193,7 +193,7 @@ static int key_compare(const void *a, const void *b)
 /* Of names that are no more nothing is left. */
 static void forget_names(struct held *h)
 {
-	uint64_t names[EGRESS_RULES_MAX];
+	uint64_t names[EGRESS_RULES_MAX] = {0};
 	size_t count = 0;
 
 	for (size_t i = 0; i < h->rules.count; i++)

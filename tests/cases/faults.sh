@@ -224,7 +224,7 @@ judge_hang() { # COMMAND NAME NUMBER TEXT
 		timeout 5 ls "$M" >/dev/null || say - "$4: ls does not answer" ;;
 	esac
 	case "$1 $2" in
-	*' journal-write' | *' record-save' | *' file-'* | *' tree-'* | *' store-'* | mkdir\ *)
+	*' journal-write' | *' record-save' | *' file-'* | *' tree-'* | *' store-'* | *' template-name'* | mkdir\ *)
 		kill -KILL "$P"
 		judge_die "$4"
 		return
