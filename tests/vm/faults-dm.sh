@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # tests/vm/faults-dm.sh - tests/cases/crash.sh with device-mapper snapshots: the daemon dies at each point once
 # needs: root dm kvm fuse netns faults
-# timeout: 1500
+# timeout: 2400
 # proves: 14 40 44 62 72
 #
 # Here everything takes ten times as long, so the other kinds and some verbs are left out. FAULTS_ALL=1 has all.
